@@ -1,0 +1,63 @@
+"""What implementations there are, read from the heads of their files, without importing one of them.
+
+The parent must know each implementation's cost family and what it computes (dry runs, skips, `fabench list`), but the files import
+torch, which the parent never does. So every file in `attention/` states these facts as literals, and this module reads them with
+`ast`. A file whose name starts with an underscore is a helper, not an implementation.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+__all__ = ["Facts", "implementations"]
+
+_FOLDER = Path(__file__).parent / "attention"
+_HELPERS = {"base", "reference"}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The declared head of an implementation's file.
+
+    `title` is the first line of its docstring. `time_order` and `memory_order` are the powers of n that its core costs.
+    `computes` maps a normalisation to the function's name; implementations with equal names must give equal results.
+    `compiles`: its first call builds code, which is timed apart.
+    """
+
+    name: str
+    title: str
+    time_order: int
+    memory_order: int
+    computes: dict[str, str]
+    compiles: bool = False
+
+    @property
+    def family(self) -> str:
+        """"quadratic" or "linear", by time."""
+        return "quadratic" if self.time_order == 2 else "linear"
+
+
+def _read(path: Path) -> Facts:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    literals: dict[str, object] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+            try:
+                literals[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+    time_order, memory_order, computes = literals.get("TIME_ORDER"), literals.get("MEMORY_ORDER"), literals.get("COMPUTES")
+    if not (isinstance(time_order, int) and isinstance(memory_order, int) and isinstance(computes, dict)):
+        raise TypeError(f"{path.name} must state TIME_ORDER, MEMORY_ORDER and COMPUTES as literals")
+    title = (ast.get_docstring(tree) or path.stem).splitlines()[0]
+    return Facts(path.stem, title, time_order, memory_order, computes, bool(literals.get("COMPILES", False)))
+
+
+@cache
+def implementations() -> dict[str, Facts]:
+    """All implementations by name, in the order of their names."""
+    paths = sorted(path for path in _FOLDER.glob("*.py") if not path.name.startswith("_") and path.stem not in _HELPERS)
+    return {path.stem: _read(path) for path in paths}

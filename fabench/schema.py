@@ -1,0 +1,352 @@
+"""The words both sides of the wall share, and the bytes in which they meet.
+
+The parent sends a `Job` to the measuring side and gets a `Record` back, each as one JSON document; a record is also one line of
+`records.jsonl`. Records hold what was measured and nothing derived from it: ratios, fits and predictions are recomputed by readers.
+
+Shapes are head-first, as in torch's SDPA: Q [B, H, N, D_k], K [B, H, M, D_k], V [B, H, M, D_v]. `d_k` and `d_v` are PER HEAD;
+the paper's totals are heads * d_k and heads * d_v. Unknown or not applicable is None (null), never 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from fabench.codec import DecodeError, decode, encode
+
+__all__ = [
+    "DTYPES", "DTYPE_BYTES", "MASKS", "MODES", "NORMALISATIONS", "SCALES", "SCHEMA_VERSION", "SCOPES", "STATUSES",
+    "Case", "Cell", "Check", "DecodeError", "Environment", "Job", "Measure", "Memory", "Record", "Status", "TensorError", "Timing",
+    "from_json", "to_json",
+]  # fmt: skip
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+
+DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+DTYPES = tuple(DTYPE_BYTES)
+MODES = ("fwd", "bwd", "fwd_bwd")
+NORMALISATIONS = ("softmax", "scaling")
+SCALES = ("1/sqrt(d_k)", "1/d_k", "1/n", "1")
+SCOPES = ("core", "module")
+MASKS = ("none", "padding")
+_SHORT_DTYPE = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class Status(StrEnum):
+    """How a cell ended. One of them, always."""
+
+    OK = "ok"
+    INCORRECT = "incorrect"
+    UNSUPPORTED = "unsupported"
+    SKIPPED = "skipped"
+    OUT_OF_MEMORY = "out_of_memory"
+    OUT_OF_RESOURCES = "out_of_resources"
+    TIMED_OUT = "timed_out"
+    CRASHED = "crashed"
+
+
+STATUSES = tuple(status.value for status in Status)
+
+
+def _positive(owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}, must be at least 1")
+
+
+def _one_of(owner: object, name: str, allowed: tuple[str, ...]) -> None:
+    if getattr(owner, name) not in allowed:
+        raise ValueError(f"{name} is {getattr(owner, name)!r}, must be one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is asked of an implementation.
+
+    `n` query and `m` key positions; `space` is their layout ("64x64" image, "64x64x32" video, None for a sequence).
+    `scale` names the scalar of the dot product (paper section 3: 1/d_k in v1, 1/sqrt(d_k) and 1/n elsewhere); the softmax form of
+    factorized attention has none. `mask`: "padding" hides a seeded part of the keys of each batch element.
+    Only at scope "module": `channels` C of input and output, `reprojection` d_v -> C, `residual`, `pool` (2 = 2x2 max-pool of K, V).
+    Raises ValueError where the fields contradict each other.
+    """
+
+    n: int
+    m: int
+    batch: int = 1
+    heads: int = 1
+    d_k: int = 64
+    d_v: int = 64
+    dtype: str = "float32"
+    mode: str = "fwd"
+    normalisation: str = "softmax"
+    scale: str = "1/sqrt(d_k)"
+    mask: str = "none"
+    scope: str = "core"
+    space: str | None = None
+    channels: int | None = None
+    reprojection: bool | None = None
+    residual: bool | None = None
+    pool: int | None = None
+
+    def __post_init__(self) -> None:
+        _positive(self, "n", "m", "batch", "heads", "d_k", "d_v", "channels", "pool")
+        for name, allowed in (
+            ("dtype", DTYPES), ("mode", MODES), ("normalisation", NORMALISATIONS),
+            ("scale", SCALES), ("mask", MASKS), ("scope", SCOPES),
+        ):  # fmt: skip
+            _one_of(self, name, allowed)
+        if self.space is not None and math.prod(self.dimensions) != self.n:
+            raise ValueError(f"space {self.space} has {math.prod(self.dimensions)} positions, but n is {self.n}")
+        module_fields = (self.channels, self.reprojection, self.residual, self.pool)
+        if self.scope == "core" and any(value is not None for value in module_fields):
+            raise ValueError("channels, reprojection, residual and pool belong to scope module")
+        if self.scope == "module":
+            if None in module_fields:
+                raise ValueError("scope module needs channels, reprojection, residual and pool")
+            if self.m != self.n:
+                raise ValueError("a module attends to its own input, so m must equal n")
+            if not self.reprojection and self.residual and self.channels != self.heads * self.d_v:
+                raise ValueError("a residual without reprojection needs channels = heads * d_v")
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Sizes of the position axes: (n,) for a sequence, (h, w) for an image, (a, b, c) for a video."""
+        if self.space is None:
+            return (self.n,)
+        try:
+            return tuple(int(part) for part in self.space.split("x"))
+        except ValueError:
+            raise ValueError(f"space is {self.space!r}, write it as 64x64 or 64x64x32") from None
+
+    @property
+    def scale_value(self) -> float:
+        """The scalar that `scale` names, for this case. "1/n" counts the keys, over which the map's rows run."""
+        return {"1/sqrt(d_k)": self.d_k**-0.5, "1/d_k": 1 / self.d_k, "1/n": 1 / self.m, "1": 1.0}[self.scale]
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of one element of the case's dtype."""
+        return DTYPE_BYTES[self.dtype]
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the mode has a backward pass."""
+        return self.mode != "fwd"
+
+    @property
+    def label(self) -> str:
+        """Readable, stable and complete: equal labels mean equal cases."""
+        size = f"n={self.space or self.n}" + (f",m={self.m}" if self.m != self.n else "")
+        parts = [self.scope, self.normalisation, _SHORT_DTYPE[self.dtype], self.mode]
+        shape = f"{size},b={self.batch},h={self.heads},dk={self.d_k},dv={self.d_v}"
+        if self.scope == "module":
+            shape += f",c={self.channels}" + (",reprojection" if self.reprojection else "")
+            shape += (",residual" if self.residual else "") + (f",pool={self.pool}" if self.pool != 1 else "")
+        if self.scale != "1/sqrt(d_k)":
+            shape += f",scale={self.scale}"
+        if self.mask != "none":
+            shape += f",mask={self.mask}"
+        return "/".join([*parts, shape])
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Case x implementation x device."""
+
+    implementation: str
+    device: str
+    case: Case
+
+    @property
+    def id(self) -> str:
+        """`factorized/cpu/core/softmax/fp32/fwd/n=4096,b=1,h=8,dk=64,dv=64`."""
+        return f"{self.implementation}/{self.device}/{self.case.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How cells are measured; a suite's [measure] table.
+
+    `target` is the relative half-width of the median's 95 % interval at which sampling stops; `max_s` bounds sampling.
+    `threads` None = one less than the cores. `cache` "hot" repeats on the same tensors, "cold" flushes the last-level cache
+    before each timed call, outside the window. `check_only` stops after the check; `memory` false leaves the memory pass out.
+    """
+
+    target: float = 0.02
+    warmup_s: float = 0.1
+    min_samples: int = 10
+    max_s: float = 1.0
+    min_sample_s: float = 1e-3
+    cache: str = "hot"
+    threads: int | None = None
+    seed: int = 0
+    memory: bool = True
+    check_only: bool = False
+
+    def __post_init__(self) -> None:
+        _positive(self, "min_samples", "threads")
+        _one_of(self, "cache", ("hot", "cold"))
+        if not 0 < self.target < 1:
+            raise ValueError(f"target is {self.target}, must lie between 0 and 1 (0.02 = 2 %)")
+        for name in ("warmup_s", "max_s", "min_sample_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the parent sends: one cell, how to measure it, and how much memory it may take (bytes over what the process has)."""
+
+    cell: Cell
+    measure: Measure
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorError:
+    """One tensor against the float64 reference.
+
+    `error` is ||x - ref||_F / ||ref||_F and `worst` max|x - ref| / max|ref|; None where the result has NaN or Inf.
+    `rows` is the number of query rows compared where not all were, else None.
+    """
+
+    name: str
+    error: float | None
+    worst: float | None
+    tolerance: float
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The outcome of the check before timing."""
+
+    passed: bool
+    tensors: tuple[TensorError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Raw samples in measured order: seconds per call, each the mean over `loops` calls.
+
+    `stopped_by` is "target" (interval narrow enough) or "time" (budget used up). `compile_s`: first call of a compiled
+    implementation. `minor_faults` and `involuntary_switches` count over the sampling.
+    """
+
+    clock: str
+    samples_s: tuple[float, ...]
+    loops: int
+    warmup_s: float
+    warmup_calls: int
+    stopped_by: str
+    cache: str
+    first_call_s: float
+    compile_s: float | None = None
+    threads: int | None = None
+    minor_faults: int | None = None
+    involuntary_switches: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory pass. `peak_bytes` and `baseline_bytes` are the allocator's; the delta is what the call itself took at its peak.
+
+    `saved_bytes`: distinct storages kept for backward (modes with gradients). `rss_peak_bytes` is the host's. CUDA only:
+    `reserved_bytes` and NVML's `process_bytes`.
+    """
+
+    baseline_bytes: int
+    peak_bytes: int
+    delta_bytes: int
+    input_bytes: int
+    output_bytes: int
+    saved_bytes: int | None = None
+    rss_peak_bytes: int | None = None
+    reserved_bytes: int | None = None
+    process_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One stored line: what came of one cell.
+
+    `function` names what the implementation computes (equal names = same function); `time_order` and `memory_order` are the
+    declared powers of n. `flop` is counted by torch's FLOP counter on the checked call (the mode's passes; 2 per multiply-add).
+    `phases_s` splits the cell's wall time; "total" is the parent's, from request to record.
+    """
+
+    cell: Cell
+    status: str
+    reason: str | None = None
+    function: str | None = None
+    time_order: int | None = None
+    memory_order: int | None = None
+    check: Check | None = None
+    timing: Timing | None = None
+    memory: Memory | None = None
+    flop: int | None = None
+    memory_limit_bytes: int | None = None
+    phases_s: dict[str, float] = field(default_factory=dict)
+    started_at: str | None = None
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        _one_of(self, "status", STATUSES)
+        if self.status == Status.OK:
+            if self.reason is not None:
+                raise ValueError("status ok takes no reason")
+        elif not self.reason:
+            raise ValueError(f"status {self.status} needs a reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a run was measured; `environment.json`. Hashed for comparison without what changes from run to run.
+
+    `host`: cpu, cores, memory, kernel, governor. `packages`: versions. `devices`: per device name what the measuring side saw,
+    peaks included (copy bandwidth in B/s, matrix product in FLOP/s per dtype). `settings`: allocator, OpenMP, threads.
+    `code_hash` covers the sources that decide a measurement; `commit` is for the reader.
+    """
+
+    fabench: str
+    started_at: str
+    host: dict[str, Any]
+    packages: dict[str, Any]
+    devices: dict[str, Any]
+    settings: dict[str, Any]
+    code_hash: str
+    commit: str | None = None
+    suite: str = ""
+    suite_hash: str = ""
+    overrides: tuple[str, ...] = ()
+    schema: int = SCHEMA_VERSION
+
+
+def to_json(value: Any) -> str:
+    """One line of strict JSON (no NaN, no line break)."""
+    return json.dumps(encode(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+
+
+def _no_constant(name: str) -> Any:
+    raise DecodeError(f"{name} is no JSON number")
+
+
+def from_json(cls: type[T], text: str | bytes) -> T:
+    """The `cls` that `text` holds. Raises DecodeError for anything else: wrong bytes, wrong JSON, wrong form."""
+    try:
+        data = json.loads(text, parse_constant=_no_constant)
+    except DecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"no JSON ({error})") from None
+    version = data.get("schema", SCHEMA_VERSION) if isinstance(data, Mapping) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION and "schema" in {f.name for f in fields(cls)}:  # type: ignore[arg-type]
+        raise DecodeError(f"schema {str(version)[:20]} is not known here, only {SCHEMA_VERSION}: use a fabench that is as new")
+    return decode(cls, data)
