@@ -36,7 +36,7 @@ class Facts:
 
     @property
     def family(self) -> str:
-        """"quadratic" or "linear", by time."""
+        """By time: "quadratic" or "linear"."""
         return "quadratic" if self.time_order == 2 else "linear"
 
 

@@ -38,7 +38,8 @@ def encode(value: Any) -> Any:
 
 def decode(cls: type[T], data: Any, where: str = "") -> T:
     """`data` as `cls`. Raises DecodeError."""
-    return typing.cast(T, _decoder(cls)(data, where))
+    decoder: Decoder = _decoder(cls)  # type: ignore[arg-type]
+    return typing.cast(T, decoder(data, where))
 
 
 def _scalar(kind: type, name: str) -> Decoder:
@@ -92,9 +93,7 @@ def _dataclass(cls: Any) -> Decoder:
     hints = typing.get_type_hints(cls)
     fields = [(f.name, _decoder(hints[f.name])) for f in dataclasses.fields(cls)]
     required = {
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     }
     known = {name for name, _ in fields}
 

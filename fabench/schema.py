@@ -128,7 +128,7 @@ class Case:
     @property
     def scale_value(self) -> float:
         """The scalar that `scale` names, for this case. "1/n" counts the keys, over which the map's rows run."""
-        return {"1/sqrt(d_k)": self.d_k**-0.5, "1/d_k": 1 / self.d_k, "1/n": 1 / self.m, "1": 1.0}[self.scale]
+        return {"1/sqrt(d_k)": 1 / math.sqrt(self.d_k), "1/d_k": 1 / self.d_k, "1/n": 1 / self.m, "1": 1.0}[self.scale]
 
     @property
     def element_bytes(self) -> int:
