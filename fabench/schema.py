@@ -176,7 +176,9 @@ class Measure:
 
     `target` is the relative half-width of the median's 95 % interval at which sampling stops; `max_s` bounds sampling.
     `threads` None = one less than the cores. `cache` "hot" repeats on the same tensors, "cold" flushes the last-level cache
-    before each timed call, outside the window. `check_only` stops after the check; `memory` false leaves the memory pass out.
+    before each timed call, outside the window. `allocator` (CPU): "retain" lets glibc keep freed memory, which ends the flips
+    between page-fault modes from process to process; "system" leaves malloc as it is. `check_only` stops after the check;
+    `memory` false leaves the memory pass out.
     """
 
     target: float = 0.02
@@ -185,6 +187,7 @@ class Measure:
     max_s: float = 1.0
     min_sample_s: float = 1e-3
     cache: str = "hot"
+    allocator: str = "retain"
     threads: int | None = None
     seed: int = 0
     memory: bool = True
@@ -193,6 +196,7 @@ class Measure:
     def __post_init__(self) -> None:
         _positive(self, "min_samples", "threads")
         _one_of(self, "cache", ("hot", "cold"))
+        _one_of(self, "allocator", ("retain", "system"))
         if not 0 < self.target < 1:
             raise ValueError(f"target is {self.target}, must lie between 0 and 1 (0.02 = 2 %)")
         for name in ("warmup_s", "max_s", "min_sample_s"):

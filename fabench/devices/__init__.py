@@ -1,0 +1,1 @@
+"""Where calls run: one file per device (`base` has the contract)."""

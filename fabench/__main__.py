@@ -1,0 +1,5 @@
+"""`python -m fabench`."""
+
+from fabench.cli.main import run
+
+run()

@@ -1,0 +1,93 @@
+"""Curves: what one implementation took in one setting, over n. Cells that gave nothing stay beside it, with the reason why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from fabench.analysis.estimate import Floats, bootstrap_medians
+
+__all__ = ["COLUMN", "DRAWS", "Curve", "Quantity", "by_setting", "chunks", "curves", "log_draws"]
+
+T = TypeVar("T")
+Quantity: TypeAlias = Literal["time", "memory"]
+
+# Memory is what the call itself took at its peak: the baseline holds the inputs, which are the same for all.
+COLUMN: dict[Quantity, str] = {"time": "time_s", "memory": "delta_bytes"}
+DRAWS = 400
+# So many curves at a time: 1,000 of 8 points and 400 draws are 26 MB.
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One series. `n` ascending with `values`; `rows` are the positions in the frame that they come from.
+
+    `missing`: (n, why) of the cells without a value. Where an n occurs twice, the later record counts.
+    """
+
+    implementation: str
+    setting: str
+    device: str
+    family: str | None
+    function: str | None
+    n: tuple[int, ...]
+    values: tuple[float, ...]
+    rows: tuple[int, ...]
+    missing: tuple[tuple[int, str], ...]
+
+
+def curves(frame: pd.DataFrame, quantity: Quantity = "time") -> list[Curve]:
+    """All series of the frame, in the order of their first records; also those without any value."""
+    groups: dict[str, dict[int, int]] = {}
+    for row, (series, n) in enumerate(zip(frame["series"].tolist(), frame["n"].tolist(), strict=True)):
+        groups.setdefault(series, {})[n] = row
+    names = ("implementation", "setting", "device", "family", "function", "status", "reason", COLUMN[quantity])
+    columns = {name: frame[name].tolist() for name in names}
+    return [_curve(columns, sorted(rows.items()), quantity) for rows in groups.values()]
+
+
+def _curve(columns: dict[str, list[object]], points: Sequence[tuple[int, int]], quantity: Quantity) -> Curve:
+    values = columns[COLUMN[quantity]]
+    there, missing = [], []
+    for n, row in points:
+        value = values[row]
+        if columns["status"][row] == "ok" and isinstance(value, float) and math.isfinite(value) and value > 0:
+            there.append((n, value, row))
+        else:
+            missing.append((n, _why(columns["status"][row], columns["reason"][row], quantity)))
+    identity = (columns[name][points[0][1]] for name in ("implementation", "setting", "device", "family", "function"))
+    n_there, found, rows = zip(*there, strict=True) if there else ((), (), ())
+    return Curve(*identity, n_there, found, rows, tuple(missing))  # type: ignore[arg-type]
+
+
+def _why(status: object, reason: object, quantity: Quantity) -> str:
+    return f"no {quantity} measured" if status == "ok" else f"{status}: {reason}"
+
+
+def by_setting(found: Sequence[Curve]) -> dict[str, list[Curve]]:
+    """Curves that may be compared: in the same setting, thus on the same device."""
+    groups: dict[str, list[Curve]] = {}
+    for curve in found:
+        groups.setdefault(curve.setting, []).append(curve)
+    return groups
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """`items` in parts that fit into memory with their draws."""
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+
+
+def log_draws(
+    samples: Sequence[tuple[float, ...]], rows: Sequence[Sequence[int]], draws: int, rng: np.random.Generator
+) -> Floats:
+    """Logarithms of bootstrap medians for equally long lists of rows: [lists, rows, draws]."""
+    width = len(rows[0])
+    flat = bootstrap_medians([samples[row] for part in rows for row in part], draws, rng)
+    result: Floats = np.log(flat, out=flat).reshape(len(rows), width, draws)
+    return result

@@ -1,0 +1,61 @@
+"""Options that several commands share: the axes, and the folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from fabench.errors import UsageError
+
+_AXES = "Axes (replace the suite's)"
+
+
+def _axis(name: str, text: str, *short: str) -> object:
+    return typer.Option(f"--{name}", *short, help=text, rich_help_panel=_AXES, metavar="VALUES")
+
+
+SuiteName: TypeAlias = Annotated[str, typer.Argument(help="A suite's name (`fabench list suites`) or the path of a TOML file.")]
+N: TypeAlias = Annotated[str | None, _axis("n", "Positions, e.g. 1024..65536x2 or 1024,4096.")]
+M: TypeAlias = Annotated[str | None, _axis("m", "Key positions (cross-attention), one number.")]
+Image: TypeAlias = Annotated[str | None, _axis("image", "Image sizes, e.g. 32x32,64x64.")]
+Video: TypeAlias = Annotated[str | None, _axis("video", "Video sizes, e.g. 64x64x32.")]
+Batch: TypeAlias = Annotated[str | None, _axis("batch", "Batch sizes.")]
+Heads: TypeAlias = Annotated[str | None, _axis("heads", "Heads, e.g. 1,8.")]
+DK: TypeAlias = Annotated[str | None, _axis("d-k", "Key channels per head.")]
+DV: TypeAlias = Annotated[str | None, _axis("d-v", "Value channels per head.")]
+Dtype: TypeAlias = Annotated[str | None, _axis("dtype", "float32, bfloat16, float16, float64.")]
+Mode: TypeAlias = Annotated[str | None, _axis("mode", "fwd, bwd, fwd_bwd.")]
+Normalisation: TypeAlias = Annotated[str | None, _axis("normalisation", "softmax, scaling.")]
+Scale: TypeAlias = Annotated[str | None, _axis("scale", "1/sqrt(d_k), 1/d_k, 1/n, 1.")]
+Mask: TypeAlias = Annotated[str | None, _axis("mask", "none, padding.")]
+Scope: TypeAlias = Annotated[str | None, _axis("scope", "core, module.")]
+Channels: TypeAlias = Annotated[str | None, _axis("channels", "A module's channels.")]
+Reprojection: TypeAlias = Annotated[str | None, _axis("reprojection", "true, false: a module's last projection.")]
+Residual: TypeAlias = Annotated[str | None, _axis("residual", "true, false: a module's residual.")]
+Pool: TypeAlias = Annotated[str | None, _axis("pool", "2 = max-pool K and V 2x2 (non-local block).")]
+Implementation: TypeAlias = Annotated[
+    str | None, _axis("implementation", "Names, or all (`fabench list implementations`).", "-i")
+]
+Device: TypeAlias = Annotated[str | None, _axis("device", "auto, cpu, cuda, cuda:1.")]
+Where: TypeAlias = Annotated[
+    str | None, typer.Option("--where", help="Keep only cells for which this holds, e.g. 'n >= 4096 and heads in (1, 8)'.")
+]
+Set: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Replace a setting, e.g. measure.max_s=0.2 or budget.memory=2GiB.", metavar="KEY=VALUE"),
+]
+Results: TypeAlias = Annotated[Path, typer.Option("--results", help="Folder of run folders.")]
+Reports: TypeAlias = Annotated[Path, typer.Option("--reports", help="Folder of reports.")]
+
+
+def overrides(settings: list[str] | None, **axes: str | None) -> dict[str, str]:
+    """What the command line replaces in a suite, by key."""
+    chosen = {name: value for name, value in axes.items() if value is not None}
+    for item in settings or []:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise UsageError(f"--set {item[:60]!r} has no value; write for example --set measure.max_s=0.2")
+        chosen[key.strip()] = value.strip()
+    return chosen

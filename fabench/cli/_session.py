@@ -1,0 +1,60 @@
+"""What `sweep` and `check` do alike: find the devices, plan the cells, and refuse what can't run before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fabench.environment import available_bytes
+from fabench.errors import WorkerError
+from fabench.schema import Measure
+from fabench.suite import Planned, Suite
+from fabench.sweep.launch import ForkServer
+from fabench.sweep.run import memory_limit
+
+__all__ = ["Session", "measuring", "open_session"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A running measuring side and what it can see."""
+
+    server: ForkServer
+    built: Mapping[str, Any]
+    devices: dict[str, dict[str, Any]]
+    planned: list[Planned]
+    limit_bytes: int | None
+    device: str
+
+
+@contextmanager
+def measuring(measure: Measure) -> Iterator[tuple[ForkServer, Mapping[str, Any]]]:
+    """A fork server that is ended whatever happens, and the facts it starts with."""
+    server = ForkServer(measure)
+    try:
+        yield server, server.start()
+    finally:
+        server.close()
+
+
+@contextmanager
+def open_session(suite: Suite) -> Iterator[Session]:
+    """Starts the measuring side, resolves "auto" (a GPU if there is one) and plans the cells.
+
+    Raises WorkerError if none of the devices asked for is there. A device that is missing beside others that are there leaves its
+    cells as unsupported, with the reason.
+    """
+    with measuring(suite.measure) as (server, built):
+        wanted = suite.devices
+        seen = server.describe(sorted((wanted - {"auto"}) | ({"cuda", "cpu"} if "auto" in wanted else set())))
+        auto = "cpu" if "missing" in seen.get("cuda", {"missing": ""}) else "cuda"
+        names = {auto if name == "auto" else name for name in wanted}
+        devices = {name: dict(seen[name]) for name in sorted(names)}
+        missing = [f"{name}: {facts['missing']}" for name, facts in devices.items() if "missing" in facts]
+        if len(missing) == len(devices):
+            raise WorkerError("; ".join(missing) + "; run on another one with --device, or see `fabench doctor`")
+        first = next(name for name, facts in devices.items() if "missing" not in facts)
+        limit = memory_limit(suite, available_bytes())
+        yield Session(server, built, devices, suite.plan(auto), limit, first)

@@ -1,0 +1,199 @@
+"""`fabench sweep`: measures a suite, stores every cell as it ends, and writes the report."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fabench.cli import _options as o
+from fabench.cli._console import error, notes, safe
+from fabench.cli._progress import Show, counts
+from fabench.cli._session import Session, open_session
+from fabench.environment import child_settings, collect, differences
+from fabench.errors import ExitCode, NotComparable, UsageError
+from fabench.schema import Environment, Record, Status
+from fabench.store import Run, RunFolder, find_runs, read_run
+from fabench.suite import Planned, Suite, estimate, load, parse
+from fabench.sweep.run import failures, sweep
+from fabench.sweep.schedule import Schedule
+from fabench.units import format_bytes, format_duration
+
+__all__ = ["command"]
+
+
+def command(
+    suite: Annotated[str | None, typer.Argument(help="A suite's name (`fabench list suites`) or the path of a TOML file.")] = None,
+    n: o.N = None, m: o.M = None, image: o.Image = None, video: o.Video = None, batch: o.Batch = None, heads: o.Heads = None,
+    d_k: o.DK = None, d_v: o.DV = None, dtype: o.Dtype = None, mode: o.Mode = None, normalisation: o.Normalisation = None,
+    scale: o.Scale = None, mask: o.Mask = None, scope: o.Scope = None, channels: o.Channels = None,
+    reprojection: o.Reprojection = None, residual: o.Residual = None, pool: o.Pool = None,
+    implementation: o.Implementation = None, device: o.Device = None, where: o.Where = None, settings: o.Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with predicted time and memory, and measure nothing.")] = False,
+    resume: Annotated[str | None, typer.Option("--resume", metavar="RUN", help="Measure what this run folder (or `latest`) lacks.")] = None,
+    results: o.Results = Path("results"), reports: o.Reports = Path("reports"),
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write the report at the end.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Records as JSON lines on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the last lines.")] = False,
+) -> int:  # fmt: skip
+    """Measure a suite: time, memory and correctness of every cell, then the report."""
+    chosen = o.overrides(
+        settings, n=n, m=m, image=image, video=video, batch=batch, heads=heads, d_k=d_k, d_v=d_v, dtype=dtype, mode=mode,
+        normalisation=normalisation, scale=scale, mask=mask, scope=scope, channels=channels, reprojection=reprojection,
+        residual=residual, pool=pool, implementation=implementation, device=device,
+    )  # fmt: skip
+    earlier = None
+    if resume is not None:
+        if chosen or where is not None:
+            raise UsageError("--resume goes on with the run as it was asked for; leave the other options out")
+        earlier, wanted = _earlier(resume, results, suite)
+    elif suite is None:
+        raise UsageError("name a suite, for example: fabench sweep quick (`fabench list suites` lists them)")
+    else:
+        wanted = load(suite, chosen, where)
+    if dry_run:
+        return _dry_run(wanted)
+    return _measure(wanted, earlier, results, reports if report else None, as_json, quiet)
+
+
+def _earlier(resume: str, results: Path, suite: str | None) -> tuple[Run, Suite]:
+    """The run to go on with, and its suite as it was asked for then."""
+    if resume == "latest":
+        runs = [path for path in find_runs(results) if suite is None or f"-{suite}-" in path.name]
+        if not runs:
+            raise UsageError(f"no run to resume in {results}; start one with `fabench sweep SUITE`")
+        path = runs[-1]
+    else:
+        path = Path(resume)
+    run = read_run(path)
+    chosen, where = {}, None
+    for item in run.environment.overrides:
+        key, _, value = item.partition("=")
+        if key == "where":
+            where = value
+        else:
+            chosen[key] = value
+    stored = parse(run.suite_text, run.environment.suite, chosen, where)
+    if suite is not None and load(suite, chosen, where).sha != stored.sha:
+        raise NotComparable(f"suite {suite} is not the one that {path} was measured with; start a new run without --resume")
+    return run, stored
+
+
+def _as_overrides(suite: Suite) -> tuple[str, ...]:
+    items = [f"{key}={value}" for key, value in suite.overrides.items()]
+    return tuple(items + ([f"where={suite.where}"] if suite.where is not None else []))
+
+
+def _dry_run(suite: Suite) -> int:
+    """Lists the cells; asks the cost model only."""
+    planned = suite.plan("cpu" if "auto" in suite.devices else min(suite.devices))
+    rows = estimate(planned, suite)
+    for item, row in zip(planned, rows, strict=True):
+        if item.skip is not None:
+            typer.echo(f"{safe(item.cell.id)}  skipped: {safe(item.skip)}")
+        else:
+            typer.echo(
+                f"{safe(item.cell.id)}  {format_duration(row.wall_s)}  {format_bytes(row.memory_bytes)}{'  over budget' if row.over_budget else ''}"
+            )
+    total = sum(row.wall_s for item, row in zip(planned, rows, strict=True) if item.skip is None)
+    notes.print(f"{len(planned)} cells, about {format_duration(total)}; predicted by the cost model, nothing was measured")
+    return ExitCode.FINE
+
+
+def _environment(suite: Suite, session: Session, earlier: Run | None) -> Environment:
+    """This run's environment, with measured peaks; on resume, the earlier run's if it is the same in all that counts."""
+    settings = {key: value for key, value in child_settings(suite.measure).items() if not key.startswith("FABENCH_")}
+    current = collect(suite.name, suite.sha, _as_overrides(suite), session.devices, session.built, settings)
+    if earlier is None:
+        for name, facts in session.devices.items():
+            if "missing" not in facts:
+                facts["peaks"] = dict(session.server.rates(name))
+        return collect(suite.name, suite.sha, _as_overrides(suite), session.devices, session.built, settings)
+    changed = differences(earlier.environment, current)
+    if changed:
+        more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
+        raise NotComparable(f"can't resume {earlier.path}: {'; '.join(changed[:3])}{more}; start a new run without --resume")
+    return earlier.environment
+
+
+@contextlib.contextmanager
+def _folder(session: Session, suite: Suite, earlier: Run | None, environment: Environment, results: Path) -> Iterator[RunFolder]:
+    if earlier is None:
+        folder = RunFolder.create(results, environment, suite.text, session.device)
+    else:
+        folder = RunFolder(earlier.path)
+        folder.open()
+    try:
+        yield folder
+    finally:
+        folder.close()
+
+
+def _measure(suite: Suite, earlier: Run | None, results: Path, reports: Path | None, as_json: bool, quiet: bool) -> int:
+    done = list(earlier.records) if earlier is not None else []
+    path: Path | None = None
+    try:
+        with open_session(suite) as session:
+            environment = _environment(suite, session, earlier)
+            with _folder(session, suite, earlier, environment, results) as folder:
+                path = folder.path
+                schedule = Schedule(session.planned, done)
+                with Show(_predicted(session.planned, schedule, suite), quiet, as_json) as show:
+                    sweep(suite, schedule, session.server, session.limit_bytes, folder.append, show)
+    except KeyboardInterrupt:
+        if path is not None:
+            stored = len(read_run(path).records)
+            error(f"interrupted; {stored} cells are stored. Go on with: fabench sweep --resume {shlex.quote(str(path))}")
+            return ExitCode.INTERRUPTED
+        raise
+    return _close(suite, path, reports)
+
+
+def _predicted(planned: list[Planned], schedule: Schedule, suite: Suite) -> dict[str, float]:
+    left = {item.cell.id for item in schedule.remaining}
+    rows = estimate(planned, suite)
+    return {
+        item.cell.id: row.wall_s for item, row in zip(planned, rows, strict=True) if item.cell.id in left and item.skip is None
+    }
+
+
+def _close(suite: Suite, path: Path, reports: Path | None) -> int:
+    """The last lines: headline, counts, warnings, paths; and the exit code."""
+    run = read_run(path)
+    records = list(run.records)
+    written: list[Path] = []
+    if reports is not None and records:
+        from fabench.report import write_report
+
+        written = write_report(records, [run.environment], reports, path.name, warnings=run.warnings)
+        _headline(records)
+    notes.print(safe(counts(records)))
+    for warning in run.warnings:
+        notes.print(f"[yellow]warning:[/] {safe(warning)}")
+    failed = failures(records, suite)
+    for record in failed[:5]:
+        notes.print(f"[red]{safe(record.status)}[/] {safe(record.cell.id)}: {safe(record.reason)}")
+    if len(failed) > 5:
+        notes.print(f"and {len(failed) - 5} more, in the report")
+    notes.print(f"results: {safe(path)}")
+    for file in written:
+        notes.print(f"report:  {safe(file)}")
+    return _exit_code(records, failed)
+
+
+def _headline(records: list[Record]) -> None:
+    from fabench.analysis.headline import headline
+
+    notes.print(f"\n[bold]{safe(headline(records).sentence)}[/]\n")
+
+
+def _exit_code(records: list[Record], failed: list[Record]) -> int:
+    if failed:
+        return ExitCode.FAILED
+    if not any(record.status == Status.OK for record in records):
+        return ExitCode.NOT_MEASURED
+    return ExitCode.FINE

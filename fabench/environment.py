@@ -1,0 +1,192 @@
+"""Where a run is measured: what of host, packages, settings and code decides a number, and whether two runs can be compared.
+
+Read without torch; what only the measuring side knows (devices, torch's build) is handed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fabench import __version__
+from fabench.schema import Environment, Measure
+
+__all__ = ["available_bytes", "child_settings", "code_hash", "collect", "default_threads", "differences", "processors", "utc_now"]
+
+_PACKAGES = ("torch", "triton", "numpy", "pandas", "scipy", "matplotlib", "nvidia-ml-py")
+_HERE = Path(__file__).parent
+_MEASURING = ("attention", "models", "devices", "measure", "schema.py", "codec.py", "catalogue.py")
+# glibc gives every large block back to the kernel by default, and takes page faults for it again at each call: explicit attention then
+# flips between two speeds from process to process. These keep freed memory.
+_RETAIN = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(64 * 2**20)}
+_RECORDED = (
+    "MALLOC_",
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "GOMP_",
+    "KMP_",
+    "GLIBC_TUNABLES",
+    "THP_MEM_ALLOC_ENABLE",
+    "LD_PRELOAD",
+    "PYTORCH_",
+)
+
+
+def utc_now() -> str:
+    """`2026-01-31T12:00:00Z`."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def processors() -> list[int]:
+    """The processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def default_threads() -> int:
+    """One less than the processors: a thread on every core is at the mercy of any other process (0.8 ms became 32 ms)."""
+    return max(1, len(processors()) - 1)
+
+
+def child_settings(measure: Measure) -> dict[str, str]:
+    """Environment variables of the measuring side: threads, where they run, how they wait, what malloc does."""
+    threads = measure.threads or default_threads()
+    chosen = processors()[-threads:]  # the first processor serves most interrupts
+    settings = {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_PROC_BIND": "TRUE",
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "FABENCH_PROCESSORS": ",".join(map(str, chosen)),
+    }
+    return settings | (_RETAIN if measure.allocator == "retain" else {})
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _cpu_model() -> str | None:
+    lines = (_read("/proc/cpuinfo") or "").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def _host() -> dict[str, Any]:
+    pages = os.sysconf("SC_PHYS_PAGES") if "SC_PHYS_PAGES" in os.sysconf_names else None
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu": _cpu_model(),
+        "cores": len(processors()),
+        "memory_bytes": None if pages is None else pages * os.sysconf("SC_PAGE_SIZE"),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "huge_pages": _read("/sys/kernel/mm/transparent_hugepage/enabled"),
+        "libc": " ".join(platform.libc_ver()) or None,
+    }
+
+
+def available_bytes() -> int | None:
+    """Memory that the host could give to a process now, or None where the kernel does not say."""
+    for line in (_read("/proc/meminfo") or "").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _packages() -> dict[str, Any]:
+    found: dict[str, Any] = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def code_hash() -> str:
+    """SHA-256 over the sources that decide a measurement (not those that read or show it)."""
+    digest = hashlib.sha256()
+    for name in _MEASURING:
+        path = _HERE / name
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            digest.update(file.relative_to(_HERE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with "+" where its files differ; None outside a checkout."""
+    if not (_HERE.parent / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(_HERE.parent)]
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        status = subprocess.run(
+            [*git, "status", "--porcelain", "fabench"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+" if status.stdout.strip() else "")
+
+
+def collect(
+    suite: str,
+    suite_hash: str,
+    overrides: tuple[str, ...],
+    devices: Mapping[str, Any],
+    built: Mapping[str, Any],
+    settings: Mapping[str, str],
+) -> Environment:
+    """The environment of a run that starts now. `built`: facts of torch's build; `settings`: what the measuring side runs under."""
+    inherited = {name: value for name, value in os.environ.items() if name.startswith(_RECORDED)}
+    return Environment(
+        fabench=__version__,
+        started_at=utc_now(),
+        host=_host(),
+        packages=_packages() | {f"torch.{key}": value for key, value in built.items() if key in ("cuda", "hip", "git", "blas")},
+        devices=dict(devices),
+        settings=dict(sorted((inherited | dict(settings)).items())),
+        code_hash=code_hash(),
+        commit=_commit(),
+        suite=suite,
+        suite_hash=suite_hash,
+        overrides=overrides,
+    )
+
+
+def differences(old: Environment, new: Environment) -> list[str]:
+    """What differs of all that decides a number, one line each: `packages.torch: 2.13.0 -> 2.14.1`. Empty: comparable."""
+    found = []
+    for name in ("fabench", "suite", "suite_hash", "code_hash"):
+        if getattr(old, name) != getattr(new, name):
+            found.append(f"{name}: {getattr(old, name)} -> {getattr(new, name)}")
+    for part in ("host", "packages", "settings", "devices"):
+        before, after = _flat(getattr(old, part)), _flat(getattr(new, part))
+        found += [
+            f"{part}.{key}: {before.get(key)} -> {after.get(key)}"
+            for key in sorted(before.keys() | after.keys())
+            if before.get(key) != after.get(key) and ".peaks." not in key  # peaks are measured anew each time
+        ]
+    return found
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,126 @@
+"""One cell, from its job to its record: inputs, check, warm-up, timing, memory. Every way it can end is a status with a reason.
+
+What kills the process (a signal, a time-out) is recorded by the parent; everything else ends here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from fabench import devices
+from fabench.attention import base
+from fabench.attention._sdpa import flop_mapping
+from fabench.devices.base import Device
+from fabench.measure import check, inputs, memory, subject, timing
+from fabench.schema import Job, Record, Status
+
+__all__ = ["run"]
+
+_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "cannot allocate memory")
+
+
+@dataclass
+class _Phases:
+    """Wall seconds per phase, and the phase the cell is in."""
+
+    announce: Callable[[str], None]
+    seconds: dict[str, float] = field(default_factory=dict)
+    current: str = "start"
+    _since: float = field(default_factory=time.perf_counter)
+
+    def enter(self, name: str) -> None:
+        """Closes the current phase and opens `name`."""
+        now = time.perf_counter()
+        self.seconds[self.current] = self.seconds.get(self.current, 0.0) + now - self._since
+        self.current, self._since = name, now
+        self.announce(name)
+
+
+def run(job: Job, announce: Callable[[str], None]) -> Record:
+    """Measures one cell in this process. `announce` is told each phase's name as it begins."""
+    phases = _Phases(announce)
+    record = Record(cell=job.cell, status=Status.CRASHED, reason="did not start", memory_limit_bytes=job.memory_limit_bytes)
+    try:
+        record = _run(job, record, phases)
+    except Exception as error:  # every cell ends as a record
+        record = _failure(record, error, phases.current)
+    phases.enter("end")
+    return replace(record, phases_s=phases.seconds)
+
+
+def _failure(record: Record, error: Exception, phase: str) -> Record:
+    text = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in text.lower() for word in _OUT_OF_MEMORY_WORDS):
+        status, reason = Status.OUT_OF_MEMORY, f"in {phase}: {text}"
+    elif type(error).__name__ == "OutOfResources":
+        status, reason = Status.OUT_OF_RESOURCES, f"in {phase}: {text}"
+    else:
+        status, reason = Status.CRASHED, f"in {phase}: {type(error).__name__}: {text}"
+    return replace(record, status=status, reason=reason)
+
+
+def _run(job: Job, record: Record, phases: _Phases) -> Record:
+    cell, measure = job.cell, job.measure
+    phases.enter("prepare")
+    device = devices.base.load(cell.device)
+    implementation = base.load(cell.implementation)
+    facts = implementation.facts
+    function = facts.computes.get(cell.case.normalisation)
+    record = replace(record, function=function, time_order=facts.time_order, memory_order=facts.memory_order)
+    reason = device.missing()
+    if reason is None:
+        device.prepare(measure)
+        reason = implementation.supports(cell.case, cell.device)
+    if reason is not None or function is None:
+        return replace(record, status=Status.UNSUPPORTED, reason=reason or f"no {cell.case.normalisation} form")
+    phases.enter("inputs")
+    given = inputs.make(cell.case, measure, device.torch_device)
+    measured = subject.build(cell.case, implementation, cell.device, given)
+    record, first_call_s = _checked(record, measured, function, facts.compiles, device, phases)
+    if record.status != Status.OK or measure.check_only:
+        return record
+    call = measured.call()
+    call()  # the mode's own callable once: bwd and fwd run other code than the check (no graph, a kept graph)
+    try:
+        times = timing.time_call(device, call, measure, first_call_s, facts.compiles, phases.enter)
+        record = replace(record, timing=times)
+        if measure.memory:
+            phases.enter("memory")
+            record = replace(record, memory=memory.measure_memory(device, measured, call, facts.compiles))
+    except Exception as error:  # what was measured before it stays in the record
+        return _failure(record, error, phases.current)
+    return record
+
+
+def _checked(
+    record: Record, measured: subject.Subject, function: str, compiles: bool, device: Device, phases: _Phases
+) -> tuple[Record, float]:
+    """The record with check and FLOPs (status ok or incorrect), and the seconds of the first call."""
+    rows = check.sampled_rows(measured.case, function, measured.inputs.seed)
+    gradient = check.upstream(measured, rows) if measured.case.needs_gradients else None
+    phases.enter("compile" if compiles else "first call")
+    before = time.perf_counter()
+    result = check.compute(measured, gradient)
+    device.synchronise()
+    first_call_s = time.perf_counter() - before
+    phases.enter("check")
+    outcome = check.compare(measured, result, gradient, function, rows)
+    flop = None if compiles else _count_flop(measured)
+    record = replace(record, check=outcome, flop=flop)
+    if not outcome.passed:
+        return replace(record, status=Status.INCORRECT, reason=check.describe_failure(outcome.tensors)), first_call_s
+    return replace(record, status=Status.OK, reason=None), first_call_s
+
+
+def _count_flop(measured: subject.Subject) -> int | None:
+    """FLOPs of the mode's passes as torch counts them; None where it counts none (then it does not know the operator)."""
+    call: Callable[[], Any] = measured.call()
+    with FlopCounterMode(display=False, custom_mapping=flop_mapping()) as counter:
+        call()
+    return counter.get_total_flops() or None

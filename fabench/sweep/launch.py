@@ -1,0 +1,204 @@
+"""The local executor: a fork server that imports torch once, and one process per cell.
+
+The parent owns time-out and kill. It never holds torch, so nothing it does disturbs what is measured, and no crash of a child reaches it.
+The server runs in a session of its own: Ctrl-C reaches the parent alone, which then ends the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import IO, Any
+
+from fabench.environment import child_settings, utc_now
+from fabench.errors import WorkerError
+from fabench.schema import DecodeError, Job, Measure, Record, Status, decode, encode
+from fabench.sweep.schedule import skipped
+
+__all__ = ["ForkServer"]
+
+_START_TIMEOUT_S = 180.0
+_ANSWER_TIMEOUT_S = 120.0
+_TAIL_BYTES = 4000
+
+
+class ForkServer:
+    """Starts on first use, and again if it was killed."""
+
+    def __init__(self, measure: Measure) -> None:
+        self._settings = child_settings(measure)
+        self._threads = int(self._settings["OMP_NUM_THREADS"])
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+        self._buffer = b""
+        self._child: int | None = None
+
+    def start(self) -> Mapping[str, Any]:
+        """Starts the server and waits until it has imported torch."""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+        environment = os.environ | self._settings | {"FABENCH_PARENT": str(os.getpid())}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fabench.measure.server"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+        self._buffer = b""
+        for message in self._messages(time.monotonic() + _START_TIMEOUT_S):
+            if message.get("event") == "ready":
+                return message
+        why = self._tail() or "it gave no reason"
+        self.close()
+        raise WorkerError(f"the measuring side did not start: {why}; is torch installed? (`fabench doctor` tells more)")
+
+    def describe(self, devices: Sequence[str]) -> Mapping[str, Any]:
+        """Facts per device, asked in a process of its own."""
+        return self._ask({"kind": "describe", "devices": list(devices), "threads": self._threads})
+
+    def rates(self, device: str) -> Mapping[str, Any]:
+        """Measured peaks of a device."""
+        return self._ask({"kind": "rates", "device": device, "threads": self._threads})
+
+    def noise(self, device: str) -> Mapping[str, Any]:
+        """Repeated samples of the same work, per duration class."""
+        return self._ask({"kind": "noise", "device": device, "threads": self._threads})
+
+    def _ask(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        value: Mapping[str, Any] | None = None
+        self._send(request)
+        for message in self._messages(time.monotonic() + _ANSWER_TIMEOUT_S):
+            if message.get("event") == "answer":
+                value = message["value"]
+            elif message.get("event") == "ended":
+                break
+        if value is None:
+            self._kill_child()
+            raise WorkerError(f"the measuring side did not answer: {self._tail() or 'no reason known'}")
+        return value
+
+    def run(self, job: Job, timeout_s: float, on_phase: Callable[[str], None]) -> Record:
+        """One cell, one record: the child's own, or what its end says."""
+        started_at, start = utc_now(), time.monotonic()
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        mark = self._log_size()
+        self._send({"kind": "cell", "job": encode(job)})
+        record, phase, code = None, "start", None
+        deadline = start + timeout_s
+        for message in self._messages(deadline):
+            event = message.get("event")
+            if event == "started":
+                self._child = message["pid"]
+            elif event == "phase":
+                phase = message["name"]
+                on_phase(phase)
+            elif event == "answer":
+                with contextlib.suppress(DecodeError):
+                    record = decode(Record, message["value"])
+            elif event == "ended":
+                code = message["code"]
+                break
+        if code is None:
+            record = self._without_end(job, record, phase, timeout_s, expired=time.monotonic() >= deadline)
+        elif record is None:
+            record = _crashed(job, phase, code, self._tail(mark))
+        self._child = None
+        total = {"total": time.monotonic() - start}
+        return replace(record, started_at=started_at, phases_s=record.phases_s | total)
+
+    def _without_end(self, job: Job, record: Record | None, phase: str, timeout_s: float, expired: bool) -> Record:
+        """The child ran out of time, or the server itself died: both are ended, the next cell starts anew."""
+        tail = self._tail()
+        self.close()
+        if record is not None:
+            return record
+        if expired:
+            return _ended(job, Status.TIMED_OUT, f"not done after {timeout_s:g} s (in {phase})")
+        return _ended(job, Status.CRASHED, f"in {phase}: the measuring side died{': ' + tail if tail else ''}")
+
+    def close(self) -> None:
+        """Kills the child and the server."""
+        self._kill_child()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+            self._process = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _kill_child(self) -> None:
+        if self._child is not None:
+            with contextlib.suppress(OSError):
+                os.killpg(self._child, signal.SIGKILL)
+            self._child = None
+
+    def _send(self, request: dict[str, Any]) -> None:
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            return  # the server just died: reading finds the end of its output and says so
+
+    def _messages(self, deadline: float) -> Iterator[dict[str, Any]]:
+        """Messages until the deadline or the end of the server's output. What is no message (a torn line) is passed over."""
+        assert self._process is not None and self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        while True:
+            while b"\n" in self._buffer:
+                line, self._buffer = self._buffer.split(b"\n", 1)
+                with contextlib.suppress(ValueError):
+                    message = json.loads(line)
+                    if isinstance(message, dict):
+                        yield message
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+                return
+            data = os.read(pipe, 2**16)
+            if not data:
+                return
+            self._buffer += data
+
+    def _log_size(self) -> int:
+        return 0 if self._log is None else os.fstat(self._log.fileno()).st_size
+
+    def _tail(self, since: int = 0) -> str:
+        """The last words on the measuring side's standard error, as one line."""
+        if self._log is None:
+            return ""
+        size = self._log_size()
+        data = os.pread(self._log.fileno(), _TAIL_BYTES, max(since, size - _TAIL_BYTES))
+        lines = [line.strip() for line in data.decode(errors="replace").splitlines() if line.strip()]
+        return " | ".join(lines[-2:])[-300:]
+
+
+def _ended(job: Job, status: Status, reason: str) -> Record:
+    return replace(skipped(job.cell, reason), status=status, memory_limit_bytes=job.memory_limit_bytes)
+
+
+def _crashed(job: Job, phase: str, code: int, tail: str) -> Record:
+    """What a process says that ended without a record."""
+    if "bad_alloc" in tail:
+        return _ended(job, Status.OUT_OF_MEMORY, f"in {phase}: std::bad_alloc")
+    if code < 0:
+        how = f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by signal {-code}"
+        if -code == signal.SIGKILL:
+            how += " (by someone, or by the kernel for lack of memory)"
+    else:
+        how = f"ended with status {code}"
+    return _ended(job, Status.CRASHED, f"in {phase}: {how}" + (f": {tail}" if tail else ""))

@@ -1,0 +1,82 @@
+"""Which cell is next. Pure bookkeeping, no clock and no process: what was planned, what is done, what must be skipped and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from fabench.catalogue import implementations
+from fabench.schema import Case, Cell, Record, Status
+from fabench.suite import Planned
+
+__all__ = ["Schedule"]
+
+# Out of memory at n, so larger n can only be worse. A time-out says the same about time.
+_LIMITS = {Status.OUT_OF_MEMORY: "ran out of memory", Status.TIMED_OUT: "timed out"}
+
+
+def _series(cell: Cell) -> tuple[str, str, Case]:
+    """What stays the same while n grows."""
+    return cell.implementation, cell.device, replace(cell.case, n=1, m=1, space=None)
+
+
+def _size(cell: Cell) -> int:
+    return cell.case.n * cell.case.m
+
+
+class Schedule:
+    """Hands out cells in the planned order; learns from each record which later ones can't run."""
+
+    def __init__(self, planned: Sequence[Planned], done: Iterable[Record]) -> None:
+        self._limits: dict[tuple[str, str, Case], tuple[Cell, str]] = {}
+        self._out_of_time: str | None = None
+        finished = set()
+        for record in done:
+            self.learn(record)
+            finished.add(record.cell.id)
+        self.remaining = [item for item in planned if item.cell.id not in finished]
+        self.total = len(planned)
+
+    def learn(self, record: Record) -> None:
+        """Remembers the smallest size at which a series hit a limit."""
+        verb = _LIMITS.get(Status(record.status))
+        if verb is None:
+            return
+        key = _series(record.cell)
+        known = self._limits.get(key)
+        if known is None or _size(record.cell) < _size(known[0]):
+            self._limits[key] = (record.cell, verb)
+
+    def stop(self, reason: str) -> None:
+        """Lets every remaining cell be skipped with this reason."""
+        self._out_of_time = reason
+
+    def _skip(self, planned: Planned) -> str | None:
+        if planned.skip is not None:
+            return planned.skip
+        limit = self._limits.get(_series(planned.cell))
+        if limit is not None and _size(planned.cell) > _size(limit[0]):
+            return f"{planned.cell.implementation} {limit[1]} at n={limit[0].case.n}, so larger n are not tried"
+        return self._out_of_time
+
+    def __iter__(self) -> Iterator[tuple[Cell, Record | None]]:
+        """Each remaining cell, with its record already where it must be skipped."""
+        for planned in self.remaining:
+            reason = self._skip(planned)
+            if reason is None:
+                yield planned.cell, None
+            else:
+                yield planned.cell, skipped(planned.cell, reason)
+
+
+def skipped(cell: Cell, reason: str) -> Record:
+    """The record of a cell that is not run. What it would have computed is known all the same."""
+    facts = implementations()[cell.implementation]
+    return Record(
+        cell=cell,
+        status=Status.SKIPPED,
+        reason=reason,
+        function=facts.computes.get(cell.case.normalisation),
+        time_order=facts.time_order,
+        memory_order=facts.memory_order,
+    )
