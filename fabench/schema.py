@@ -10,12 +10,12 @@ the paper's totals are heads * d_k and heads * d_v. Unknown or not applicable is
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from fabench.case import DTYPE_BYTES, DTYPES, MASKS, MODES, NORMALISATIONS, SCALES, SCOPES, Case, require_one_of, require_positive
 from fabench.codec import DecodeError, decode, encode
 
 __all__ = [
@@ -27,15 +27,6 @@ __all__ = [
 T = TypeVar("T")
 
 SCHEMA_VERSION = 1
-
-DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-DTYPES = tuple(DTYPE_BYTES)
-MODES = ("fwd", "bwd", "fwd_bwd")
-NORMALISATIONS = ("softmax", "scaling")
-SCALES = ("1/sqrt(d_k)", "1/d_k", "1/n", "1")
-SCOPES = ("core", "module")
-MASKS = ("none", "padding")
-_SHORT_DTYPE = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class Status(StrEnum):
@@ -52,108 +43,6 @@ class Status(StrEnum):
 
 
 STATUSES = tuple(status.value for status in Status)
-
-
-def _positive(owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}, must be at least 1")
-
-
-def _one_of(owner: object, name: str, allowed: tuple[str, ...]) -> None:
-    if getattr(owner, name) not in allowed:
-        raise ValueError(f"{name} is {getattr(owner, name)!r}, must be one of {', '.join(allowed)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What is asked of an implementation.
-
-    `n` query and `m` key positions; `space` is their layout ("64x64" image, "64x64x32" video, None for a sequence).
-    `scale` names the scalar of the dot product (paper section 3: 1/d_k in v1, 1/sqrt(d_k) and 1/n elsewhere); the softmax form of
-    factorized attention has none. `mask`: "padding" hides a seeded part of the keys of each batch element.
-    Only at scope "module": `channels` C of input and output, `reprojection` d_v -> C, `residual`, `pool` (2 = 2x2 max-pool of K, V).
-    Raises ValueError where the fields contradict each other.
-    """
-
-    n: int
-    m: int
-    batch: int = 1
-    heads: int = 1
-    d_k: int = 64
-    d_v: int = 64
-    dtype: str = "float32"
-    mode: str = "fwd"
-    normalisation: str = "softmax"
-    scale: str = "1/sqrt(d_k)"
-    mask: str = "none"
-    scope: str = "core"
-    space: str | None = None
-    channels: int | None = None
-    reprojection: bool | None = None
-    residual: bool | None = None
-    pool: int | None = None
-
-    def __post_init__(self) -> None:
-        _positive(self, "n", "m", "batch", "heads", "d_k", "d_v", "channels", "pool")
-        for name, allowed in (
-            ("dtype", DTYPES), ("mode", MODES), ("normalisation", NORMALISATIONS),
-            ("scale", SCALES), ("mask", MASKS), ("scope", SCOPES),
-        ):  # fmt: skip
-            _one_of(self, name, allowed)
-        if self.space is not None and math.prod(self.dimensions) != self.n:
-            raise ValueError(f"space {self.space} has {math.prod(self.dimensions)} positions, but n is {self.n}")
-        module_fields = (self.channels, self.reprojection, self.residual, self.pool)
-        if self.scope == "core" and any(value is not None for value in module_fields):
-            raise ValueError("channels, reprojection, residual and pool belong to scope module")
-        if self.scope == "module":
-            if None in module_fields:
-                raise ValueError("scope module needs channels, reprojection, residual and pool")
-            if self.m != self.n:
-                raise ValueError("a module attends to its own input, so m must equal n")
-            if not self.reprojection and self.residual and self.channels != self.heads * self.d_v:
-                raise ValueError("a residual without reprojection needs channels = heads * d_v")
-
-    @property
-    def dimensions(self) -> tuple[int, ...]:
-        """Sizes of the position axes: (n,) for a sequence, (h, w) for an image, (a, b, c) for a video."""
-        if self.space is None:
-            return (self.n,)
-        try:
-            return tuple(int(part) for part in self.space.split("x"))
-        except ValueError:
-            raise ValueError(f"space is {self.space!r}, write it as 64x64 or 64x64x32") from None
-
-    @property
-    def scale_value(self) -> float:
-        """The scalar that `scale` names, for this case. "1/n" counts the keys, over which the map's rows run."""
-        return {"1/sqrt(d_k)": 1 / math.sqrt(self.d_k), "1/d_k": 1 / self.d_k, "1/n": 1 / self.m, "1": 1.0}[self.scale]
-
-    @property
-    def element_bytes(self) -> int:
-        """Bytes of one element of the case's dtype."""
-        return DTYPE_BYTES[self.dtype]
-
-    @property
-    def needs_gradients(self) -> bool:
-        """Whether the mode has a backward pass."""
-        return self.mode != "fwd"
-
-    @property
-    def label(self) -> str:
-        """Readable, stable and complete: equal labels mean equal cases."""
-        size = f"n={self.space or self.n}" + (f",m={self.m}" if self.m != self.n else "")
-        parts = [self.scope, self.normalisation, _SHORT_DTYPE[self.dtype], self.mode]
-        shape = f"{size},b={self.batch},h={self.heads},dk={self.d_k},dv={self.d_v}"
-        if self.scope == "module":
-            shape += f",c={self.channels}" + (",reprojection" if self.reprojection else "")
-            shape += (",residual" if self.residual else "") + (f",pool={self.pool}" if self.pool != 1 else "")
-        if self.scale != "1/sqrt(d_k)":
-            shape += f",scale={self.scale}"
-        if self.mask != "none":
-            shape += f",mask={self.mask}"
-        return "/".join([*parts, shape])
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +83,9 @@ class Measure:
     check_only: bool = False
 
     def __post_init__(self) -> None:
-        _positive(self, "min_samples", "threads")
-        _one_of(self, "cache", ("hot", "cold"))
-        _one_of(self, "allocator", ("retain", "system"))
+        require_positive(self, "min_samples", "threads")
+        require_one_of(self, "cache", ("hot", "cold"))
+        require_one_of(self, "allocator", ("retain", "system"))
         if not 0 < self.target < 1:
             raise ValueError(f"target is {self.target}, must lie between 0 and 1 (0.02 = 2 %)")
         for name in ("warmup_s", "max_s", "min_sample_s"):
@@ -302,7 +191,7 @@ class Record:
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        _one_of(self, "status", STATUSES)
+        require_one_of(self, "status", STATUSES)
         if self.status == Status.OK:
             if self.reason is not None:
                 raise ValueError("status ok takes no reason")

@@ -38,7 +38,17 @@ cases = st.builds(
 cells = st.builds(Cell, implementation=words, device=words, case=cases)
 errors = st.builds(TensorError, words, st.none() | seconds, st.none() | seconds, seconds, st.none() | sizes)
 timings = st.builds(
-    Timing, words, st.lists(seconds, min_size=1).map(tuple), sizes, seconds, sizes, words, words, seconds, st.none() | seconds, st.none() | sizes
+    Timing,
+    words,
+    st.lists(seconds, min_size=1).map(tuple),
+    sizes,
+    seconds,
+    sizes,
+    words,
+    words,
+    seconds,
+    st.none() | seconds,
+    st.none() | sizes,
 )
 records = st.builds(
     Record, cell=cells, status=st.sampled_from(list(Status)).filter(lambda status: status != Status.OK).map(str),
@@ -85,7 +95,10 @@ def test_a_changed_field_gives_a_record_or_one_error(record: Record, key: str, v
         ('{"implementation": 3, "device": "cpu", "case": {"n": 1, "m": 1}}', "implementation is 3, not text"),
         ('{"implementation": "a", "device": "cpu", "case": {"n": true, "m": 1}}', "case.n is True, not a whole number"),
         ('{"implementation": "a", "device": "cpu", "case": {"n": 0, "m": 1}}', "case: n is 0, must be at least 1"),
-        ('{"implementation": "a", "device": "cpu", "case": {"n": 1, "m": 1, "dtype": "int8"}}', "case: dtype is 'int8', must be one of"),
+        (
+            '{"implementation": "a", "device": "cpu", "case": {"n": 1, "m": 1, "dtype": "int8"}}',
+            "case: dtype is 'int8', must be one of",
+        ),
         ('{"implementation": "a", "device": "cpu", "case": {"n": 1, "m": 1}, "extra": 1}', "extra is not known"),
         ("[]", "Cell is [], not a table"),
         ('{"implementation": NaN}', "NaN is no JSON number"),

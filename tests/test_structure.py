@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fabench"
 
 # Each room with the rooms of this project it may import, lowest floor first.
-WORDS = ["errors", "units", "codec", "schema"]
+WORDS = ["errors", "units", "codec", "case", "schema"]
 QUESTION = ["catalogue", "cost", "suite", "environment", "store"]
 CHILD = ["attention", "devices", "models", "measure"]
 MAY_IMPORT = {
@@ -32,7 +32,9 @@ MAY_HOLD = {
 
 
 def files() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py") or path.parent != PACKAGE)
+    return sorted(
+        path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py") or path.parent != PACKAGE
+    )
 
 
 def room(path: Path) -> str:

@@ -14,7 +14,8 @@ def test_durations(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (1536 * 2**20, "1.50 GiB"), (2**70, "1048576 PiB"), (None, "–")]
+    ("value", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (1536 * 2**20, "1.50 GiB"), (2**70, "1048576 PiB"), (None, "–")],
 )
 def test_bytes(value: float | None, text: str) -> None:
     assert units.format_bytes(value) == text

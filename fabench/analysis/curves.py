@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -48,25 +48,28 @@ def curves(frame: pd.DataFrame, quantity: Quantity = "time") -> list[Curve]:
     for row, (series, n) in enumerate(zip(frame["series"].tolist(), frame["n"].tolist(), strict=True)):
         groups.setdefault(series, {})[n] = row
     names = ("implementation", "setting", "device", "family", "function", "status", "reason", COLUMN[quantity])
-    columns = {name: frame[name].tolist() for name in names}
+    columns: dict[str, list[Any]] = {name: frame[name].tolist() for name in names}
     return [_curve(columns, sorted(rows.items()), quantity) for rows in groups.values()]
 
 
-def _curve(columns: dict[str, list[object]], points: Sequence[tuple[int, int]], quantity: Quantity) -> Curve:
-    values = columns[COLUMN[quantity]]
-    there, missing = [], []
-    for n, row in points:
-        value = values[row]
-        if columns["status"][row] == "ok" and isinstance(value, float) and math.isfinite(value) and value > 0:
-            there.append((n, value, row))
-        else:
-            missing.append((n, _why(columns["status"][row], columns["reason"][row], quantity)))
-    identity = (columns[name][points[0][1]] for name in ("implementation", "setting", "device", "family", "function"))
-    n_there, found, rows = zip(*there, strict=True) if there else ((), (), ())
-    return Curve(*identity, n_there, found, rows, tuple(missing))  # type: ignore[arg-type]
+def _curve(columns: dict[str, list[Any]], points: Sequence[tuple[int, int]], quantity: Quantity) -> Curve:
+    values, status, first = columns[COLUMN[quantity]], columns["status"], points[0][1]
+    there = [(n, row) for n, row in points if status[row] == "ok" and math.isfinite(values[row]) and values[row] > 0]
+    absent = dict(points).keys() - dict(there).keys()
+    return Curve(
+        implementation=columns["implementation"][first],
+        setting=columns["setting"][first],
+        device=columns["device"][first],
+        family=columns["family"][first],
+        function=columns["function"][first],
+        n=tuple(n for n, _ in there),
+        values=tuple(values[row] for _, row in there),
+        rows=tuple(row for _, row in there),
+        missing=tuple((n, _why(status[row], columns["reason"][row], quantity)) for n, row in points if n in absent),
+    )
 
 
-def _why(status: object, reason: object, quantity: Quantity) -> str:
+def _why(status: str, reason: str | None, quantity: Quantity) -> str:
     return f"no {quantity} measured" if status == "ok" else f"{status}: {reason}"
 
 

@@ -1,0 +1,136 @@
+"""What is asked of an implementation: shapes, dtype, passes, normalisation, scope.
+
+Shapes are head-first, as in torch's SDPA: Q [B, H, N, D_k], K [B, H, M, D_k], V [B, H, M, D_v]. `d_k` and `d_v` are PER HEAD;
+the paper's totals are heads * d_k and heads * d_v.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = [
+    "DTYPES",
+    "DTYPE_BYTES",
+    "MASKS",
+    "MODES",
+    "NORMALISATIONS",
+    "SCALES",
+    "SCOPES",
+    "Case",
+    "require_one_of",
+    "require_positive",
+]
+
+DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+DTYPES = tuple(DTYPE_BYTES)
+MODES = ("fwd", "bwd", "fwd_bwd")
+NORMALISATIONS = ("softmax", "scaling")
+SCALES = ("1/sqrt(d_k)", "1/d_k", "1/n", "1")
+SCOPES = ("core", "module")
+MASKS = ("none", "padding")
+_SHORT_DTYPE = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def require_positive(owner: object, *names: str) -> None:
+    """Raises ValueError where one of these attributes is below 1 (None passes)."""
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}, must be at least 1")
+
+
+def require_one_of(owner: object, name: str, allowed: tuple[str, ...]) -> None:
+    """Raises ValueError where this attribute is not among `allowed`."""
+    if getattr(owner, name) not in allowed:
+        raise ValueError(f"{name} is {getattr(owner, name)!r}, must be one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is asked of an implementation.
+
+    `n` query and `m` key positions; `space` is their layout ("64x64" image, "64x64x32" video, None for a sequence).
+    `scale` names the scalar of the dot product (paper section 3: 1/d_k in v1, 1/sqrt(d_k) and 1/n elsewhere); the softmax form of
+    factorized attention has none. `mask`: "padding" hides a seeded part of the keys of each batch element.
+    Only at scope "module": `channels` C of input and output, `reprojection` d_v -> C, `residual`, `pool` (2 = 2x2 max-pool of K, V).
+    Raises ValueError where the fields contradict each other.
+    """
+
+    n: int
+    m: int
+    batch: int = 1
+    heads: int = 1
+    d_k: int = 64
+    d_v: int = 64
+    dtype: str = "float32"
+    mode: str = "fwd"
+    normalisation: str = "softmax"
+    scale: str = "1/sqrt(d_k)"
+    mask: str = "none"
+    scope: str = "core"
+    space: str | None = None
+    channels: int | None = None
+    reprojection: bool | None = None
+    residual: bool | None = None
+    pool: int | None = None
+
+    def __post_init__(self) -> None:
+        require_positive(self, "n", "m", "batch", "heads", "d_k", "d_v", "channels", "pool")
+        for name, allowed in (
+            ("dtype", DTYPES), ("mode", MODES), ("normalisation", NORMALISATIONS),
+            ("scale", SCALES), ("mask", MASKS), ("scope", SCOPES),
+        ):  # fmt: skip
+            require_one_of(self, name, allowed)
+        if self.space is not None and math.prod(self.dimensions) != self.n:
+            raise ValueError(f"space {self.space} has {math.prod(self.dimensions)} positions, but n is {self.n}")
+        module_fields = (self.channels, self.reprojection, self.residual, self.pool)
+        if self.scope == "core" and any(value is not None for value in module_fields):
+            raise ValueError("channels, reprojection, residual and pool belong to scope module")
+        if self.scope == "module":
+            if None in module_fields:
+                raise ValueError("scope module needs channels, reprojection, residual and pool")
+            if self.m != self.n:
+                raise ValueError("a module attends to its own input, so m must equal n")
+            if not self.reprojection and self.residual and self.channels != self.heads * self.d_v:
+                raise ValueError("a residual without reprojection needs channels = heads * d_v")
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Sizes of the position axes: (n,) for a sequence, (h, w) for an image, (a, b, c) for a video."""
+        if self.space is None:
+            return (self.n,)
+        try:
+            return tuple(int(part) for part in self.space.split("x"))
+        except ValueError:
+            raise ValueError(f"space is {self.space!r}, write it as 64x64 or 64x64x32") from None
+
+    @property
+    def scale_value(self) -> float:
+        """The scalar that `scale` names, for this case. "1/n" counts the keys, over which the map's rows run."""
+        return {"1/sqrt(d_k)": 1 / math.sqrt(self.d_k), "1/d_k": 1 / self.d_k, "1/n": 1 / self.m, "1": 1.0}[self.scale]
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of one element of the case's dtype."""
+        return DTYPE_BYTES[self.dtype]
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the mode has a backward pass."""
+        return self.mode != "fwd"
+
+    @property
+    def label(self) -> str:
+        """Readable, stable and complete: equal labels mean equal cases."""
+        size = f"n={self.space or self.n}" + (f",m={self.m}" if self.m != self.n else "")
+        parts = [self.scope, self.normalisation, _SHORT_DTYPE[self.dtype], self.mode]
+        shape = f"{size},b={self.batch},h={self.heads},dk={self.d_k},dv={self.d_v}"
+        if self.scope == "module":
+            shape += f",c={self.channels}" + (",reprojection" if self.reprojection else "")
+            shape += (",residual" if self.residual else "") + (f",pool={self.pool}" if self.pool != 1 else "")
+        if self.scale != "1/sqrt(d_k)":
+            shape += f",scale={self.scale}"
+        if self.mask != "none":
+            shape += f",mask={self.mask}"
+        return "/".join([*parts, shape])

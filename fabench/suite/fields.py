@@ -1,0 +1,64 @@
+"""The names that a filter knows: every field of a case, and what follows from a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from fabench.catalogue import implementations
+from fabench.schema import DTYPES, MASKS, MODES, NORMALISATIONS, SCALES, SCOPES, Cell
+
+__all__ = ["CONDITION", "FIELDS", "NUMBER", "TEXT", "Field", "vocabulary"]
+
+NUMBER, TEXT, CONDITION = "number", "text", "condition"
+
+_NUMBERS = ("n", "m", "batch", "heads", "d_k", "d_v", "channels", "pool")
+_TEXTS = ("dtype", "mode", "normalisation", "scale", "mask", "scope", "space")
+_CONDITIONS = ("reprojection", "residual")
+_WORDS: dict[str, Sequence[str]] = {
+    "dtype": DTYPES, "mode": MODES, "normalisation": NORMALISATIONS, "scale": SCALES, "mask": MASKS, "scope": SCOPES,
+    "family": ("quadratic", "linear"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Field:
+    """A name's kind, and how to read it off a cell (None where the cell has none)."""
+
+    kind: str
+    read: Callable[[Cell], Any]
+
+
+def _family(cell: Cell) -> str | None:
+    facts = implementations().get(cell.implementation)
+    return facts.family if facts else None
+
+
+def _function(cell: Cell) -> str | None:
+    facts = implementations().get(cell.implementation)
+    return facts.computes.get(cell.case.normalisation) if facts else None
+
+
+FIELDS: dict[str, Field] = {
+    "implementation": Field(TEXT, attrgetter("implementation")),
+    "device": Field(TEXT, attrgetter("device")),
+    "family": Field(TEXT, _family),
+    "function": Field(TEXT, _function),
+    **{name: Field(NUMBER, attrgetter(f"case.{name}")) for name in _NUMBERS},
+    "tokens": Field(NUMBER, lambda cell: cell.case.batch * cell.case.n),
+    "d_k_total": Field(NUMBER, lambda cell: cell.case.heads * cell.case.d_k),
+    "d_v_total": Field(NUMBER, lambda cell: cell.case.heads * cell.case.d_v),
+    **{name: Field(TEXT, attrgetter(f"case.{name}")) for name in _TEXTS},
+    **{name: Field(CONDITION, attrgetter(f"case.{name}")) for name in _CONDITIONS},
+}
+
+
+def vocabulary(name: str) -> Sequence[str] | None:
+    """All that a text field can be, or None where it is free."""
+    if name == "implementation":
+        return list(implementations())
+    if name == "function":
+        return sorted({function for facts in implementations().values() for function in facts.computes.values()})
+    return _WORDS.get(name)
