@@ -105,7 +105,7 @@ def test_a_full_disk_still_takes_the_record_in_hand(tmp_path: Path, monkeypatch:
 
 def test_a_folder_that_cant_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file, no folder")
-    with pytest.raises(StoreError, match="can't write results to .*; choose another folder with --results DIR"):
+    with pytest.raises(StoreError, match=r"can't write results to .*; choose another folder with --results DIR"):
         RunFolder.create(tmp_path / "results", ENVIRONMENT, b"", "cpu")
 
 

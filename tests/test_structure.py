@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 HEAVY = {"torch", "triton", "pynvml", "numpy", "pandas", "scipy", "matplotlib", "typer", "rich", "click"}
 MAY_HOLD = {
-    **dict.fromkeys(CHILD, {"torch", "triton", "pynvml"}),
+    **{room: {"torch", "triton", "pynvml"} for room in CHILD},
     "analysis": {"numpy", "pandas", "scipy"},
     "report": {"numpy", "pandas", "scipy", "matplotlib"},
     "cli": {"typer", "rich", "click"},

@@ -81,9 +81,10 @@ def by_setting(found: Sequence[Curve]) -> dict[str, list[Curve]]:
     return groups
 
 
-def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """`items` in parts that fit into memory with their draws."""
-    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+def chunks(items: Sequence[T], per_curve: int = 1) -> Iterator[Sequence[T]]:
+    """`items` in parts that fit into memory with their draws; `per_curve` items make up about one curve."""
+    size = _CHUNK * per_curve
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def log_draws(

@@ -20,11 +20,11 @@ from fabench.analysis.estimate import Floats, median_intervals
 from fabench.analysis.settings import kind, settings
 from fabench.schema import Case, Cell, Record, Status, Timing
 
-__all__ = ["COLUMNS", "case_of", "tidy"]
+__all__ = ["CASE_COLUMNS", "COLUMNS", "case_of", "tidy"]
 
-_CASE = tuple(field.name for field in fields(Case))
+CASE_COLUMNS = tuple(field.name for field in fields(Case))
 _TEXT_TAIL = ("function", "setting", "series", "status", "reason", "started_at")
-_IDENTITY = ("cell_id", "implementation", "device", *_CASE, "kind", "family", "time_order", "memory_order", *_TEXT_TAIL)
+_IDENTITY = ("cell_id", "implementation", "device", *CASE_COLUMNS, "kind", "family", "time_order", "memory_order", *_TEXT_TAIL)
 _TIME = ("time_s", "time_low_s", "time_high_s", "time_min_s", "iqr_s")
 _TIMING = ("samples", "loops", "stopped_by", "cache", "clock", "compile_s", "first_call_s", "samples_s")
 _MEMORY = (
@@ -70,7 +70,7 @@ def _fields(owners: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _identity(records: Sequence[Record], cells: Sequence[Cell]) -> dict[str, Any]:
-    columns = _fields([cell.case for cell in cells], _CASE)
+    columns = _fields([cell.case for cell in cells], CASE_COLUMNS)
     columns["cell_id"] = [cell.id for cell in cells]
     columns["implementation"] = [cell.implementation for cell in cells]
     columns["device"] = [cell.device for cell in cells]
@@ -149,7 +149,7 @@ def _predictions(cells: Sequence[Cell], time: Sequence[int | None], memory: Sequ
 
 def case_of(row: dict[str, Any]) -> Case:
     """The case of a row (`frame.iloc[i].to_dict()`), back from its columns."""
-    values = {name: row[name] for name in _CASE}
+    values = {name: row[name] for name in CASE_COLUMNS}
     for name, value in values.items():
         if isinstance(value, float):
             values[name] = None if math.isnan(value) else int(value)

@@ -10,7 +10,7 @@ import torch
 
 __all__ = ["facts"]
 
-for _module in ("torch.profiler", "torch.utils.flop_counter", "fabench.measure.cell", "fabench.devices.cpu"):
+for _module in ("torch._dynamo", "torch.profiler", "torch.utils.flop_counter", "fabench.measure.cell", "fabench.devices.cpu"):
     importlib.import_module(_module)
 
 

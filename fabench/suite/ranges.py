@@ -43,7 +43,9 @@ def layouts(value: object, sides: int) -> list[tuple[int, ...]]:
 def _items(value: object, of_text: Callable[[str], list[T]], of_other: Callable[[object], T]) -> list[T]:
     found: dict[T, None] = {}
     for item in value if isinstance(value, list) else [value]:
-        values = [part for text in item.split(",") for part in of_text(text.strip())] if isinstance(item, str) else [of_other(item)]
+        values = (
+            [part for text in item.split(",") for part in of_text(text.strip())] if isinstance(item, str) else [of_other(item)]
+        )
         found.update(dict.fromkeys(values))
         if len(found) > MOST_VALUES:
             raise ValueError(f"has more than {MOST_VALUES} values; take larger steps")
@@ -72,7 +74,9 @@ def _numbers_of_text(text: str) -> list[int]:
         raise ValueError(f"{quote(text)} is no number or range; write for example 1024, '1024..65536x2' or '64..512+64'")
     start, stop = _numeral(match[1]), _numeral(match[2])
     if match[3] is None:
-        raise ValueError(f"{quote(text)} has no step; write {start}..{stop}x2 to double or {start}..{stop}+{start} to add {start}")
+        raise ValueError(
+            f"{quote(text)} has no step; write {start}..{stop}x2 to double or {start}..{stop}+{start} to add {start}"
+        )
     if start > stop:
         raise ValueError(f"{quote(text)} starts above its stop; write the smaller number first")
     if match[3] == "x":

@@ -32,9 +32,10 @@ _TAIL_BYTES = 4000
 
 
 class ForkServer:
-    """Starts on first use, and again if it was killed."""
+    """Starts on first use, and again if it was killed. `command` is the measuring side; another one can speak its protocol."""
 
-    def __init__(self, measure: Measure) -> None:
+    def __init__(self, measure: Measure, command: Sequence[str] = (sys.executable, "-m", "fabench.measure.server")) -> None:
+        self._command = list(command)
         self._settings = child_settings(measure)
         self._threads = int(self._settings["OMP_NUM_THREADS"])
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,7 +48,7 @@ class ForkServer:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         environment = os.environ | self._settings | {"FABENCH_PARENT": str(os.getpid())}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fabench.measure.server"],
+            self._command,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
             env=environment, start_new_session=True,
         )  # fmt: skip

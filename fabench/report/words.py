@@ -1,0 +1,104 @@
+"""How a value is written, for every format: one function per question, none of which escapes anything."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+
+from fabench import units
+from fabench.analysis.estimate import Estimate
+from fabench.report.blocks import Value
+from fabench.schema import Record
+
+__all__ = ["DASH", "exponent", "integer", "interval", "plain", "reproduce", "show", "show_estimate", "status_words", "title_of"]
+
+DASH = "–"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_LONGEST = 2000
+
+
+def plain(text: object) -> str:
+    """`text` without control characters, direction marks and lone surrogates, of bounded length: safe to show, not yet escaped."""
+    cleaned = _CONTROL.sub(" ", str(text))
+    return cleaned if len(cleaned) <= _LONGEST else cleaned[: _LONGEST - 1] + "…"
+
+
+def integer(value: float) -> str:
+    """A whole number with thousands separated: `16,384`."""
+    return f"{value:,.0f}"
+
+
+def _number(value: float) -> str:
+    if value == 0:
+        return "0"
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
+
+
+def _percent(value: float) -> str:
+    size = abs(value)
+    return f"{100 * value:.{0 if size >= 0.1 else 1 if size >= 0.01 else 2}f} %"
+
+
+def exponent(value: float) -> str:
+    """An exponent, with two decimals: 1.98."""
+    return f"{value:.2f}"
+
+
+_SCALARS = {
+    "count": integer,
+    "integer": lambda value: f"{value:.0f}",
+    "number": _number,
+    "exponent": exponent,
+    "duration": units.format_duration,
+    "bytes": units.format_bytes,
+    "ratio": units.format_ratio,
+    "percent": _percent,
+    "flops": lambda value: units.format_rate(value, "FLOP/s"),
+    "bandwidth": lambda value: units.format_rate(value, "B/s"),
+    "flop": lambda value: units.format_count(value, "FLOP"),
+}
+
+
+def show(value: Value, kind: str) -> str:
+    """`value` as a reader wants it; unknown is a dash."""
+    if value is None:
+        return DASH
+    if isinstance(value, Estimate):
+        return show_estimate(value, kind)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        if isinstance(value, float) and not math.isfinite(value):
+            return DASH
+        return _SCALARS[kind](value) if kind in _SCALARS else plain(value)
+    return status_words(value) if kind == "status" else plain(value)
+
+
+def interval(value: Estimate, kind: str) -> str:
+    """The two ends; a unit that both share is written once: `1.20–1.31 ms`."""
+    low, high = show(value.low, kind), show(value.high, kind)
+    head, _, unit = low.partition(" ")
+    if unit and high.endswith(" " + unit):
+        return f"{head}{DASH}{high}"
+    return f"{low}{DASH}{high}"
+
+
+def show_estimate(value: Estimate, kind: str) -> str:
+    """`1.25 ms (1.20–1.31 ms)`."""
+    return f"{show(value.value, kind)} ({interval(value, kind)})"
+
+
+def status_words(status: str) -> str:
+    """`out of memory` for out_of_memory."""
+    return plain(status).replace("_", " ")
+
+
+def title_of(name: str) -> str:
+    """The first letter large."""
+    return name[:1].upper() + name[1:]
+
+
+def reproduce(record: Record) -> str:
+    """The command that measures a cell again."""
+    return f"fabench cell {shlex.quote(record.cell.id)}"

@@ -1,0 +1,129 @@
+"""The executor against measuring sides that misbehave: each ends as a record, and the next cell starts clean."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fabench.errors import WorkerError
+from fabench.schema import Case, Cell, Job, Measure, Record, Status, to_json
+from fabench.sweep.launch import ForkServer
+
+JOB = Job(Cell("factorized", "cpu", Case(n=8, m=8)), Measure())
+ANSWER = to_json(Record(JOB.cell, "unsupported", "a stand-in"))
+
+# A measuring side in a few lines: says it is ready, then plays `script` for each request.
+STAND_IN = """
+import json, os, sys, time, signal
+def say(**message):
+    sys.stdout.write("\\n" + json.dumps(message) + "\\n"); sys.stdout.flush()
+say(event="ready", torch="0")
+for number, line in enumerate(sys.stdin):
+    request = json.loads(line)
+    say(event="started", pid=2**22 + 12345)
+    say(event="phase", name="timing")
+{script}
+"""
+
+Play = Callable[[str], ForkServer]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    def make(script: str) -> ForkServer:
+        path = tmp_path / "stand_in.py"
+        path.write_text(STAND_IN.replace("{script}", "\n".join("    " + line for line in script.splitlines())))
+        return ForkServer(Measure(), command=(sys.executable, str(path)))
+
+    return make
+
+
+def run(server: ForkServer, timeout_s: float = 20.0) -> Record:
+    try:
+        return server.run(JOB, timeout_s, lambda name: None)
+    finally:
+        server.close()
+
+
+def test_an_answer_is_the_record(play: Play) -> None:
+    record = run(play(f"say(event='answer', value=json.loads({ANSWER!r}))\nsay(event='ended', code=0)"))
+    assert (record.status, record.reason) == ("unsupported", "a stand-in")
+    assert record.started_at is not None
+    assert record.phases_s["total"] > 0
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "status"),
+    [
+        ("-9", "", Status.CRASHED),
+        ("-11", "", Status.CRASHED),
+        ("1", "AssertionError: device assert", Status.CRASHED),
+        ("-6", "terminate called after throwing an instance of std::bad_alloc", Status.OUT_OF_MEMORY),
+    ],
+)
+def test_an_end_without_an_answer_is_a_record_with_its_cause(play: Play, code: str, words: str, status: Status) -> None:
+    record = run(play(f"sys.stderr.write({words!r} + '\\n'); sys.stderr.flush()\nsay(event='ended', code={code})"))
+    assert record.status == status
+    assert record.reason is not None
+    assert "in timing" in record.reason
+    assert {"-9": "SIGKILL", "-11": "SIGSEGV", "1": "device assert", "-6": "bad_alloc"}[code] in record.reason
+    assert record.function == "factorized softmax attention"
+
+
+def test_a_cell_that_hangs_times_out_and_the_next_one_runs(play: Play, tmp_path: Path) -> None:
+    flag = tmp_path / "hung"
+    server = play(
+        f"if not os.path.exists({str(flag)!r}):\n    open({str(flag)!r}, 'w').close()\n    time.sleep(60)\n"
+        f"say(event='answer', value=json.loads({ANSWER!r}))\nsay(event='ended', code=0)"
+    )
+    start = time.monotonic()
+    first = server.run(JOB, 1.5, lambda name: None)
+    assert time.monotonic() - start < 10
+    assert (first.status, first.reason) == ("timed_out", "not done after 1.5 s (in timing)")
+    assert run(server).status == "unsupported"
+
+
+def test_a_measuring_side_that_dies_costs_one_cell(play: Play, tmp_path: Path) -> None:
+    flag = tmp_path / "died"
+    server = play(
+        f"if not os.path.exists({str(flag)!r}):\n    open({str(flag)!r}, 'w').close()\n    os._exit(3)\n"
+        f"say(event='answer', value=json.loads({ANSWER!r}))\nsay(event='ended', code=0)"
+    )
+    first = server.run(JOB, 20, lambda name: None)
+    assert first.status == "crashed"
+    assert "the measuring side died" in (first.reason or "")
+    assert run(server).status == "unsupported"
+
+
+def test_half_a_line_and_junk_are_passed_over(play: Play) -> None:
+    script = (
+        'sys.stdout.write(\'{"event": "answer", "value": {"half\'); sys.stdout.flush()\n'
+        "say(event='phase', name='memory')\nprint('no json'); print('[1, 2]'); print('\\x00')\nsay(event='ended', code=-9)"
+    )
+    record = run(play(script))
+    assert record.status == "crashed"
+    assert "SIGKILL" in (record.reason or "")
+
+
+def test_an_answer_that_is_no_record_is_a_crash(play: Play) -> None:
+    record = run(play("say(event='answer', value={'status': 'ok'})\nsay(event='ended', code=0)"))
+    assert record.status == "crashed"
+
+
+def test_a_measuring_side_that_does_not_start_says_why(tmp_path: Path) -> None:
+    server = ForkServer(Measure(), command=(sys.executable, "-c", "raise ImportError('no module named torch')"))
+    with pytest.raises(WorkerError, match="did not start: .*no module named torch"):
+        server.start()
+
+
+def test_nothing_is_left_running(play: Play) -> None:
+    server = play("time.sleep(60)")
+    server.start()
+    assert server._process is not None
+    pid = server._process.pid
+    server.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
