@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 import torch
 
-__all__ = ["Tile", "arranged", "empty_like", "scratch", "slabs", "tiles", "wide", "workspace"]
+__all__ = ["Tile", "arranged", "empty_like", "scratch", "slabs", "tiles", "wide", "widened", "workspace"]
 
-Tile: TypeAlias = "tuple[slice, slice]"
+Tile: TypeAlias = tuple[slice, slice]
 
 # Elements of a tile per thread. Measured on one core (512 KiB L2, 8 MiB L3, float32, d = 64, n = 1k to 64k, 1 to 32 heads): forward
 # time is flat within 3 % from 2^17 to 2^19; below, the calls' own cost shows (2^16: 7 % slower, 2^15: 25 %).
@@ -27,7 +27,7 @@ def _foldable(x: torch.Tensor) -> bool:
 
 
 def _budget(device: torch.device) -> int | None:
-    """Elements of a tile, or None where tiles don't pay (a GPU's cache is managed by its own kernels)."""
+    """Elements of a tile, or None where tiles don't pay (a GPU's kernels manage their caches themselves)."""
     return _TILE_ELEMENTS * torch.get_num_threads() if device.type == "cpu" else None
 
 
@@ -40,7 +40,7 @@ def arranged(x: torch.Tensor) -> torch.Tensor:
 
 
 def slabs(*tensors: torch.Tensor) -> Iterator[tuple[slice, list[torch.Tensor]]]:
-    """Views [G, N, D] of tensors [B, H, N, D], each with the rows of [B * H] that they are."""
+    """Views [G, N, D] of tensors [B, H, N, D], each with the rows of [B * H] that it covers."""
     batch, heads = tensors[0].shape[:2]
     if batch == 1:
         yield slice(0, heads), [x[0] for x in tensors]
@@ -54,7 +54,7 @@ def slabs(*tensors: torch.Tensor) -> Iterator[tuple[slice, list[torch.Tensor]]]:
 def tiles(groups: int, length: int, width: int, device: torch.device) -> list[Tile]:
     """(heads, positions) of all tiles of a slab [groups, length, width], position after position within the same heads.
 
-    One head at a time where it fills a tile: its rows are then contiguous in head-first tensors.
+    One head at a time where it fills a tile: its rows are contiguous in head-first tensors.
     """
     budget = _budget(device)
     if budget is None or groups * length * width <= budget:
@@ -85,6 +85,11 @@ def scratch(buffer: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
     if tile.stride(1) < tile.stride(2):
         return flat.view(groups, width, length).transpose(1, 2)
     return flat.view(groups, length, width)
+
+
+def widened(tile: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
+    """The tile in the type that sums are kept in: itself, or its copy in the buffer."""
+    return tile if tile.dtype == buffer.dtype else scratch(buffer, tile).copy_(tile)
 
 
 def empty_like(x: torch.Tensor, width: int) -> torch.Tensor:

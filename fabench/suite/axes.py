@@ -38,10 +38,12 @@ def _words(value: object) -> list[str]:
     items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
     if not items:
         raise ValueError("is empty; give at least one value")
+    found: dict[str, None] = {}
     for item in items:
         if not isinstance(item, str):
             raise ValueError(f"{quote(item)} is no text; put it into quotes")
-    return list(dict.fromkeys(item.strip() for item in items))
+        found[item.strip()] = None
+    return list(found)
 
 
 def _one_of(allowed: Sequence[str]) -> Callable[[object], list[str]]:
@@ -83,7 +85,7 @@ def _numbers_or(word: str) -> Callable[[object], list[Any]]:
     """Whole numbers, or the name of another axis that this one equals (given as None)."""
 
     def read(value: object) -> list[Any]:
-        items = value if isinstance(value, list) else [value]
+        items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
         if word not in items:
             return whole_numbers(value)
         return [part for item in items for part in ([None] if item == word else whole_numbers(item))]

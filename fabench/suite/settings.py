@@ -17,6 +17,8 @@ from fabench.units import parse_bytes, parse_duration
 __all__ = ["budget", "expectations", "literal", "measure", "skips", "text", "unknown"]
 
 _LONGEST_TEXT = 1000
+_MOST_BYTES = 2**62
+_MOST_SECONDS = 30 * 86400
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{0,18}\.?[0-9]{1,18}([eE][+-]?[0-9]{1,3})?")
 _BUDGET: dict[str, tuple[str, Callable[[str | float], float]]] = {
@@ -41,7 +43,7 @@ def text(file: str, key: str, value: object) -> str:
         raise SuiteError(
             file, key, "is empty" if not value.strip() else f"is longer than {_LONGEST_TEXT} characters", "say it in a sentence"
         )
-    return " ".join(value.split())
+    return clean(" ".join(value.split()), _LONGEST_TEXT)
 
 
 def literal(word: str) -> object:
@@ -58,6 +60,9 @@ def _quantity(file: str, key: str, value: object, read: Callable[[str | float], 
         quantity = read(value)
     except ValueError as error:
         raise SuiteError(file, key, str(error)) from None
+    most, name = (_MOST_BYTES, "4 EiB") if read is parse_bytes else (_MOST_SECONDS, "30 days")
+    if quantity > most:
+        raise SuiteError(file, key, f"is more than {name}", "give less")
     return quantity
 
 

@@ -25,10 +25,10 @@ def quote(value: object) -> str:
     return "a table" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
-def clean(text: str) -> str:
+def clean(text: str, longest: int = _LONG) -> str:
     """`text` on one line, bounded, with unprintable characters escaped."""
-    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[:_LONG])
-    return shown if len(text) <= _LONG else shown + "..."
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[:longest])
+    return shown if len(text) <= longest else shown + "..."
 
 
 def known(word: str, words: Iterable[str]) -> str:
