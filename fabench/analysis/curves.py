@@ -20,8 +20,8 @@ Quantity: TypeAlias = Literal["time", "memory"]
 # Memory is what the call itself took at its peak: the baseline holds the inputs, which are the same for all.
 COLUMN: dict[Quantity, str] = {"time": "time_s", "memory": "delta_bytes"}
 DRAWS = 400
-# So many curves at a time: 1,000 of 8 points and 400 draws are 26 MB.
-_CHUNK = 1000
+# So many curves at a time: 250 of 8 points and 400 draws are 6.4 MB.
+_CHUNK = 250
 
 
 @dataclass(frozen=True, slots=True)

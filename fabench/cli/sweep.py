@@ -6,7 +6,7 @@ import contextlib
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,10 +15,11 @@ from fabench.cli._console import error, notes, safe
 from fabench.cli._progress import Show, counts
 from fabench.cli._session import Session, open_session
 from fabench.environment import child_settings, collect, differences
-from fabench.errors import ExitCode, NotComparable, UsageError
+from fabench.errors import ExitCode, NotComparable, StoreError, UsageError
 from fabench.schema import Environment, Record, Status
 from fabench.store import Run, RunFolder, find_runs, read_run
-from fabench.suite import Planned, Suite, estimate, load, parse
+from fabench.suite import Suite, load, parse
+from fabench.suite.estimate import estimate
 from fabench.sweep.run import failures, sweep
 from fabench.sweep.schedule import Schedule
 from fabench.units import format_bytes, format_duration
@@ -56,7 +57,7 @@ def command(
     else:
         wanted = load(suite, chosen, where)
     if dry_run:
-        return _dry_run(wanted)
+        return _dry_run(wanted, results)
     return _measure(wanted, earlier, results, reports if report else None, as_json, quiet)
 
 
@@ -88,20 +89,28 @@ def _as_overrides(suite: Suite) -> tuple[str, ...]:
     return tuple(items + ([f"where={suite.where}"] if suite.where is not None else []))
 
 
-def _dry_run(suite: Suite) -> int:
-    """Lists the cells; asks the cost model only."""
+def _dry_run(suite: Suite, results: Path) -> int:
+    """Lists the cells; asks the cost model only, at the rates that the latest run here measured, if there is one."""
     planned = suite.plan("cpu" if "auto" in suite.devices else min(suite.devices))
-    rows = estimate(planned, suite)
-    for item, row in zip(planned, rows, strict=True):
-        if item.skip is not None:
-            typer.echo(f"{safe(item.cell.id)}  skipped: {safe(item.skip)}")
+    rows = estimate(planned, suite.measure, suite.budget, _known_peaks(results))
+    for row in rows:
+        cell = f"{safe(row.cell.id)}  "
+        if row.skip is not None:
+            typer.echo(f"{cell}skipped: {safe(row.skip)}")
         else:
-            typer.echo(
-                f"{safe(item.cell.id)}  {format_duration(row.wall_s)}  {format_bytes(row.memory_bytes)}{'  over budget' if row.over_budget else ''}"
-            )
-    total = sum(row.wall_s for item, row in zip(planned, rows, strict=True) if item.skip is None)
-    notes.print(f"{len(planned)} cells, about {format_duration(total)}; predicted by the cost model, nothing was measured")
+            over = f"  over budget: {row.over_budget}" if row.over_budget else ""
+            typer.echo(f"{cell}{format_duration(row.wall_s)}  {format_bytes(row.memory_bytes)}{over}")
+    source = "rates of the latest run" if all(row.measured_rates for row in rows) else "assumed rates"
+    total = format_duration(sum(row.wall_s for row in rows))
+    notes.print(f"{len(rows)} cells, about {total}; predicted by the cost model from {source}, nothing was measured")
     return ExitCode.FINE
+
+
+def _known_peaks(results: Path) -> dict[str, Any]:
+    for path in reversed(find_runs(results)):
+        with contextlib.suppress(StoreError):
+            return {name: facts.get("peaks") or {} for name, facts in read_run(path).environment.devices.items()}
+    return {}
 
 
 def _environment(suite: Suite, session: Session, earlier: Run | None) -> Environment:
@@ -142,7 +151,7 @@ def _measure(suite: Suite, earlier: Run | None, results: Path, reports: Path | N
             with _folder(session, suite, earlier, environment, results) as folder:
                 path = folder.path
                 schedule = Schedule(session.planned, done)
-                with Show(_predicted(session.planned, schedule, suite), quiet, as_json) as show:
+                with Show(_predicted(schedule, suite, environment), quiet, as_json) as show:
                     sweep(suite, schedule, session.server, session.limit_bytes, folder.append, show)
     except KeyboardInterrupt:
         if path is not None:
@@ -153,12 +162,10 @@ def _measure(suite: Suite, earlier: Run | None, results: Path, reports: Path | N
     return _close(suite, path, reports)
 
 
-def _predicted(planned: list[Planned], schedule: Schedule, suite: Suite) -> dict[str, float]:
-    left = {item.cell.id for item in schedule.remaining}
-    rows = estimate(planned, suite)
-    return {
-        item.cell.id: row.wall_s for item, row in zip(planned, rows, strict=True) if item.cell.id in left and item.skip is None
-    }
+def _predicted(schedule: Schedule, suite: Suite, environment: Environment) -> dict[str, float]:
+    """Seconds that the cost model expects each remaining cell to take."""
+    peaks = {name: facts.get("peaks") or {} for name, facts in environment.devices.items()}
+    return {row.cell.id: row.wall_s for row in estimate(schedule.remaining, suite.measure, suite.budget, peaks)}
 
 
 def _close(suite: Suite, path: Path, reports: Path | None) -> int:

@@ -71,8 +71,7 @@ class Device(Base):
         """Mean over the calls. Hot: one event pair around all; cold: a pair each, after a flush that the pair does not contain."""
         stream = torch.cuda.current_stream(self._index)
         count = loops if cold else 1
-        starts = [torch.cuda.Event(enable_timing=True) for _ in range(count)]
-        ends = [torch.cuda.Event(enable_timing=True) for _ in range(count)]
+        starts, ends = [_event() for _ in range(count)], [_event() for _ in range(count)]
         for start, end in zip(starts, ends, strict=True):
             if cold:
                 self._flush_cache()
@@ -81,7 +80,7 @@ class Device(Base):
                 call()
             end.record(stream)
         self.synchronise()
-        return sum(start.elapsed_time(end) for start, end in zip(starts, ends, strict=True)) * 1e-3 / loops
+        return float(sum(start.elapsed_time(end) for start, end in zip(starts, ends, strict=True))) * 1e-3 / loops
 
     def _flush_cache(self) -> None:
         if self._flush is None:
@@ -110,6 +109,10 @@ class Device(Base):
             "copy_bytes_per_s": copy_rate(self, 2**31, tries=10),
             "flop_per_s": product_rate(self, dtypes, side=8192, tries=10),
         }
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def _driver() -> str | None:

@@ -44,7 +44,7 @@ def sampled_rows(case: Case, function: str, seed: int) -> torch.Tensor | None:
         return None
     count = min(case.n, max(_MIN_ROWS, _MAP_ELEMENTS // (case.batch * case.heads * case.m)))
     inner = torch.randperm(max(0, case.n - 2), generator=torch.Generator().manual_seed(seed))[: count - 2] + 1
-    return torch.cat([torch.tensor([0]), inner.sort().values, torch.tensor([case.n - 1])]).unique()
+    return torch.cat([torch.tensor([0]), inner.sort().values, torch.tensor([case.n - 1])])
 
 
 def _positions_last(tensor: torch.Tensor, case: Case) -> torch.Tensor:
@@ -105,7 +105,11 @@ class _Reference(torch.autograd.Function):
 
 def _reference_core(case: Case, function: str, rows: torch.Tensor | None) -> Core:
     apply: Callable[..., torch.Tensor] = _Reference.apply
-    return lambda q, k, v, padding: apply(q, k, v, padding, case, function, rows)
+
+    def core(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
+        return apply(q, k, v, padding, case, function, rows)
+
+    return core
 
 
 def _reference_subject(subject: Subject, function: str, rows: torch.Tensor | None) -> Subject:

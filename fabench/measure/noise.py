@@ -30,7 +30,7 @@ def noise_floor(device: Device) -> dict[str, Any]:
     for seconds in _CLASSES_S:
         loops = max(1, math.ceil(seconds / once))
         classes[f"{seconds:g}"] = [device.sample(multiply, loops, cold=False) * loops for _ in range(_SAMPLES)]
-    steps = []
+    steps: list[float] = []
     while len(steps) < 100:
         before = time.perf_counter()
         while (after := time.perf_counter()) == before:

@@ -26,6 +26,8 @@ _PASSES = 4
 _CHECKED_ELEMENTS = 2**22
 _CHECK_SLOWDOWN = 4.0  # float64, and chunk by chunk
 _COMPILE_S = 5.0
+# First call, FLOP count, once more before the warm-up.
+_CALLS_BESIDE = 3
 _MIN_SAMPLES = 3
 _PATIENCE = 4
 
@@ -80,14 +82,16 @@ def _cell(planned: Planned, measure: Measure, budget: Budget, peaks: Mapping[str
     call_s = _call(expected, known)
     wall_s = 0.0 if planned.skip else _wall(cell, facts, expected, call_s, known, measure)
     needed = max(expected.total_bytes, expected.input_bytes + expected.check_bytes)
+    limit = None if cell.device.startswith("cuda") else budget.memory_bytes
+    fits = limit is None or needed <= limit
     return CellEstimate(
         cell=cell,
         skip=planned.skip,
         memory_bytes=expected.total_bytes,
         check_bytes=expected.check_bytes,
         call_s=call_s,
-        wall_s=min(wall_s, budget.cell_s),
-        over_budget=_over(needed, wall_s, budget, cell.device),
+        wall_s=min(wall_s if fits else known.process_s, budget.cell_s),
+        over_budget=_over(needed, limit, wall_s, budget.cell_s),
         measured_rates=known.measured,
     )
 
@@ -103,7 +107,7 @@ def _wall(cell: Cell, facts: Facts, expected: cost.Cost, call_s: float, known: R
     if facts.time_order == 2 and cell.case.normalisation == "softmax":
         case = cell.case
         compared = min(1.0, _CHECKED_ELEMENTS / (case.batch * case.heads * case.n * case.m))
-    check_s = call_s + _CHECK_SLOWDOWN * compared * expected.flop / known.flop_per_s + expected.check_bytes / known.bytes_per_s
+    check_s = _CALLS_BESIDE * call_s + _CHECK_SLOWDOWN * compared * expected.flop / known.flop_per_s + expected.check_bytes / known.bytes_per_s
     wall_s = known.process_s + check_s + (_COMPILE_S if facts.compiles else 0.0)
     if measure.check_only:
         return wall_s
@@ -112,10 +116,10 @@ def _wall(cell: Cell, facts: Facts, expected: cost.Cost, call_s: float, known: R
     return wall_s + max(call_s, measure.warmup_s) + sampling_s + (2 * call_s if measure.memory else 0.0)
 
 
-def _over(needed: int, wall_s: float, budget: Budget, device: str) -> str | None:
+def _over(needed: int, limit: int | None, wall_s: float, limit_s: float) -> str | None:
     found = []
-    if budget.memory_bytes is not None and not device.startswith("cuda") and needed > budget.memory_bytes:
-        found.append(f"memory {format_bytes(needed)} of {format_bytes(budget.memory_bytes)}")
-    if wall_s > budget.cell_s:
-        found.append(f"time {format_duration(wall_s)} of {format_duration(budget.cell_s)}")
+    if limit is not None and needed > limit:
+        found.append(f"memory {format_bytes(needed)} of {format_bytes(limit)}")
+    if wall_s > limit_s:
+        found.append(f"time {format_duration(wall_s)} of {format_duration(limit_s)}")
     return " and ".join(found) or None

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any
 
+from fabench.codec import DecodeError, decode, encode
 from fabench.environment import child_settings, utc_now
 from fabench.errors import WorkerError
-from fabench.schema import DecodeError, Job, Measure, Record, Status, decode, encode
+from fabench.schema import Job, Measure, Record, Status
 from fabench.sweep.schedule import skipped
 
 __all__ = ["ForkServer"]
