@@ -17,7 +17,7 @@ import numpy as np
 from fabench import cost
 from fabench.schema import Case, Cell, Check, Environment, Memory, Record, Status, TensorError, Timing
 
-__all__ = ["IMPLEMENTATIONS", "TRUTH", "N", "Truth", "ended", "environment", "many", "measured", "records", "true_time"]
+__all__ = ["IMPLEMENTATIONS", "TRUTH", "N", "Truth", "curve", "ended", "environment", "many", "measured", "records", "true_time"]
 
 N = (256, 512, 1024, 2048, 4096, 8192, 16384)
 GIB = 2**30
@@ -219,6 +219,29 @@ def _build(cells: list[Cell], seed: int, samples: int, noise: float, between: fl
         else:
             found.append(ended(cell, status, reason, index=index))
     return found
+
+
+def curve(
+    implementation: str,
+    times_s: Mapping[int, float],
+    *,
+    noise: float = 0.0,
+    samples: int = 25,
+    seed: int = 0,
+    device: str = "cpu",
+    **case: Any,
+) -> list[Record]:
+    """One curve with these true times by n; `case` overrides fields of the case."""
+    rng = np.random.default_rng(seed)
+    shape: dict[str, Any] = {"heads": 1, "d_k": 16, "d_v": 16, **case}
+    return [
+        measured(
+            Cell(implementation, device, Case(n=n, m=n, **shape)),
+            (time_s * np.exp(noise * rng.standard_normal(samples))).tolist(),
+            index=index,
+        )
+        for index, (n, time_s) in enumerate(times_s.items())
+    ]
 
 
 def many(count: int, seed: int = 0, samples: int = 20) -> list[Record]:

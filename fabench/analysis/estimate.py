@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 __all__ = [
-    "LEVEL",
+    "TAIL",
     "Estimate",
     "Floats",
     "Ints",
@@ -35,7 +35,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.intp]
 Samples: TypeAlias = Sequence[float] | Floats
 
-LEVEL = 0.95
+TAIL = 0.025  # on each side of a 95 % interval
 # Draws of ranks that are made once per sample count and then drawn from; the 2.5 % quantile of so many is off by 0.06 % at most.
 _POOL = 2**16
 # Cells at a time, so that their draws stay in the processor's cache (three times faster).
@@ -102,7 +102,7 @@ def _medians(table: Floats, draws: int, rng: np.random.Generator) -> Floats:
 @cache
 def _interval_rank(count: int) -> int:
     """The rank (from 0) of the interval's lower end: as high as a coverage of at least 95 % allows."""
-    below = float(stats.binom.ppf((1 - LEVEL) / 2, count, 0.5))
+    below = float(stats.binom.ppf(TAIL, count, 0.5))
     return max(0, int(below) - 1)
 
 
@@ -126,6 +126,6 @@ def median_interval(samples: Samples) -> Estimate:
 def interval(draws: Floats) -> tuple[Floats, Floats]:
     """The central 95 % of `draws` along the last axis, as two of the draws themselves (so that infinite ones do no harm)."""
     count = draws.shape[-1]
-    low = max(0, int(np.ceil((1 - LEVEL) / 2 * count)) - 1)
+    low = max(0, int(np.ceil(TAIL * count)) - 1)
     ordered = np.partition(draws, (low, count - 1 - low), axis=-1)
     return ordered[..., low], ordered[..., count - 1 - low]

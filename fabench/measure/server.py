@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -146,7 +147,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from fabench.measure import preload
 
-    answers.send("ready", **preload.facts())
+    facts = preload.facts()
+    gc.collect()
+    gc.freeze()  # children inherit a heap that their collector need not walk (0.2 s per cell)
+    answers.send("ready", **facts)
     for line in requests:
         _serve(json.loads(line), answers)
 

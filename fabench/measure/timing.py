@@ -76,9 +76,9 @@ def time_call(
     on_phase("warm-up")
     warm = _warm_up(device, call, measure.warmup_s)
     loops = max(1, math.ceil(measure.min_sample_s / warm.per_call_s)) if warm.per_call_s > 0 else 1
-    on_phase("timing")
     gc.collect()
     gc.disable()
+    on_phase("timing")
     before = resource.getrusage(resource.RUSAGE_SELF)
     try:
         samples, stopped_by = _sample(device, call, loops, measure)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fabench.catalogue import implementations
 from fabench.errors import SuiteError
@@ -22,8 +21,7 @@ __all__ = ["AXES", "GROUPS", "HELD", "MODULE_ONLY", "Axis", "Level", "level", "m
 _DEVICE = re.compile(r"[a-z]+(:[0-9]{1,4})?")
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """The values of one axis, and the key that gave them (for messages)."""
 
     key: str

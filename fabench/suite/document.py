@@ -143,10 +143,10 @@ def _grids(file: str, document: Mapping[str, Any], replacing: Level) -> list[Gri
     for number, table in enumerate(tables, 1):
         rest = {name: value for name, value in table.items() if name != "hold"}
         own.append((f"grid[{number}]", _level(file, f"grid[{number}].", rest, table.get("hold", {}))))
+    for key, given in own:
+        _refuse_unused(file, [Grid(file, key, axes.merge([shared, given]))], given)
+    _refuse_unused(file, [Grid(file, key, axes.merge([shared, given])) for key, given in own], shared)
     grids = [Grid(file, key, axes.merge([shared, given, replacing])) for key, given in own]
-    for grid, (_, given) in zip(grids, own, strict=True):
-        _refuse_unused(file, [grid], given)
-    _refuse_unused(file, grids, shared)
     _refuse_unused(file, grids, replacing)
     return grids
 

@@ -64,13 +64,17 @@ class CellEstimate:
 def rates(device: str, peaks: Mapping[str, Any] | None, dtype: str) -> Rates:
     """The device's rates from `peaks` ({"copy_bytes_per_s": .., "flop_per_s": {dtype: ..}}) where it has them, else defaults."""
     default = _CUDA if device.startswith("cuda") else _CPU
-    copy, flop = (peaks or {}).get("copy_bytes_per_s"), ((peaks or {}).get("flop_per_s") or {}).get(dtype)
-    if not copy or not flop:
+    given = peaks if isinstance(peaks, Mapping) else {}
+    copy, products = given.get("copy_bytes_per_s"), given.get("flop_per_s")
+    flop = products.get(dtype) if isinstance(products, Mapping) else None
+    if not isinstance(copy, (int, float)) or not isinstance(flop, (int, float)) or copy <= 0 or flop <= 0:
         return default
     return Rates(flop * _OF_PEAK, copy * _OF_PEAK, default.process_s, measured=True)
 
 
-def estimate(planned: Sequence[Planned], measure: Measure, budget: Budget, peaks: Mapping[str, Mapping[str, Any]] | None = None) -> list[CellEstimate]:
+def estimate(
+    planned: Sequence[Planned], measure: Measure, budget: Budget, peaks: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[CellEstimate]:
     """One estimate per planned cell. `peaks` maps device names to what was measured of them; a skipped cell takes no time."""
     return [_cell(item, measure, budget, (peaks or {}).get(item.cell.device)) for item in planned]
 
@@ -107,7 +111,11 @@ def _wall(cell: Cell, facts: Facts, expected: cost.Cost, call_s: float, known: R
     if facts.time_order == 2 and cell.case.normalisation == "softmax":
         case = cell.case
         compared = min(1.0, _CHECKED_ELEMENTS / (case.batch * case.heads * case.n * case.m))
-    check_s = _CALLS_BESIDE * call_s + _CHECK_SLOWDOWN * compared * expected.flop / known.flop_per_s + expected.check_bytes / known.bytes_per_s
+    check_s = (
+        _CALLS_BESIDE * call_s
+        + _CHECK_SLOWDOWN * compared * expected.flop / known.flop_per_s
+        + expected.check_bytes / known.bytes_per_s
+    )
     wall_s = known.process_s + check_s + (_COMPILE_S if facts.compiles else 0.0)
     if measure.check_only:
         return wall_s

@@ -12,7 +12,7 @@ import operator
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fabench.errors import UsageError
 from fabench.schema import Cell
@@ -35,8 +35,7 @@ _ORDER: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 _MEMBERSHIP: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b}
 
 
-@dataclass(frozen=True)
-class _Term:
+class _Term(NamedTuple):
     """A compiled part: its kind, its value for a cell, the field it is, and the texts it may be where those are literal."""
 
     kind: str

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from fabench.catalogue import implementations
 from fabench.schema import DTYPES, MASKS, MODES, NORMALISATIONS, SCALES, SCOPES, Cell
@@ -23,8 +22,7 @@ _WORDS: dict[str, Sequence[str]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """A name's kind, and how to read it off a cell (None where the cell has none)."""
 
     kind: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from fabench.errors import SuiteError
 from fabench.schema import Cell, Measure
@@ -29,16 +30,14 @@ class Planned:
     skip: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """A [[skip]]: cells that are recorded, with this reason, but not run."""
 
     when: Expression
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """An [[expect]]: a status that is no failure of the sweep. No `when` means every cell."""
 
     status: str

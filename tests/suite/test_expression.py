@@ -15,7 +15,16 @@ MODULE = Cell(
     "factorized",
     "cuda:0",
     Case(
-        n=64, m=64, scope="module", space="8x8", channels=64, reprojection=True, residual=False, pool=2, dtype="bfloat16", mode="fwd_bwd"
+        n=64,
+        m=64,
+        scope="module",
+        space="8x8",
+        channels=64,
+        reprojection=True,
+        residual=False,
+        pool=2,
+        dtype="bfloat16",
+        mode="fwd_bwd",
     ),
 )
 NAMES = (
@@ -68,13 +77,22 @@ def test_meaning(text: str, core: bool, module: bool) -> None:
         ("n + dtype == 3", f"filter 'n + dtype == 3': arithmetic takes numbers, not a text; {NAMES}"),
         ("not n", f"filter 'not n': 'not' takes a condition, not a number; {NAMES}"),
         ("n in 3", "filter 'n in 3': 'in' takes a list on its right and other comparisons none, for example heads in (1, 8)"),
-        ("n == (1, 2)", "filter 'n == (1, 2)': 'in' takes a list on its right and other comparisons none, for example heads in (1, 8)"),
+        (
+            "n == (1, 2)",
+            "filter 'n == (1, 2)': 'in' takes a list on its right and other comparisons none, for example heads in (1, 8)",
+        ),
         ("n in (1, 'a')", "filter \"n in (1, 'a')\": a list mixes numbers and texts"),
         ("n in ()", "filter 'n in ()': a list holds numbers or texts, at least one"),
         ("n is 3", "filter 'n is 3': compares with 'is'; write == or !="),
         ("n ** 2 > 3", "filter 'n ** 2 > 3': has a Pow; of arithmetic only + - * // are allowed"),
-        ("n.real > 3", "filter 'n.real > 3': has a Attribute; only comparisons, and, or, not, in, + - * // and names are allowed"),
-        ("len(dtype) > 3", "filter 'len(dtype) > 3': has a Call; only comparisons, and, or, not, in, + - * // and names are allowed"),
+        (
+            "n.real > 3",
+            "filter 'n.real > 3': has a Attribute; only comparisons, and, or, not, in, + - * // and names are allowed",
+        ),
+        (
+            "len(dtype) > 3",
+            "filter 'len(dtype) > 3': has a Call; only comparisons, and, or, not, in, + - * // and names are allowed",
+        ),
         ("n > 1j", "filter 'n > 1j': has a literal that is neither a number nor a text"),
         ("n > 1e999", "filter 'n > 1e999': has a number that is too large"),
         ("dtype == 'bf16'", "filter \"dtype == 'bf16'\": dtype is never 'bf16'; did you mean bfloat16?"),
@@ -106,8 +124,48 @@ def test_unknown_implementation_has_no_family() -> None:
     assert not Expression.parse("family == 'linear' or function == 'factorized softmax attention'").matches(old)
 
 
-_WORDS = ["n", "heads", "dtype", "reprojection", "channels", "and", "or", "not", "in", "is", "(", ")", "[", "]", ",", "==", "!=", "<"]
-_WORDS += [">=", "+", "-", "*", "//", "**", "'fwd'", "'a'", "1", "2.5", "1e308", "9" * 30, "0", "true", "lambda", ":", "f'{n}'", "if", "\\d", "'\\d'"]
+_WORDS = [
+    "n",
+    "heads",
+    "dtype",
+    "reprojection",
+    "channels",
+    "and",
+    "or",
+    "not",
+    "in",
+    "is",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    "==",
+    "!=",
+    "<",
+]
+_WORDS += [
+    ">=",
+    "+",
+    "-",
+    "*",
+    "//",
+    "**",
+    "'fwd'",
+    "'a'",
+    "1",
+    "2.5",
+    "1e308",
+    "9" * 30,
+    "0",
+    "true",
+    "lambda",
+    ":",
+    "f'{n}'",
+    "if",
+    "\\d",
+    "'\\d'",
+]
 
 
 @settings(max_examples=300, deadline=None)

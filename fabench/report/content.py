@@ -1,0 +1,59 @@
+"""What a report says, whatever the format: a pure function of records and environments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fabench.report import words
+from fabench.report.blocks import Report, Section
+from fabench.report.readings import Readings, read
+from fabench.report.sections import (
+    accuracy, cells, crossovers, factors, fits, hardware, heads, modules, overview, paper, provenance, scaling, settings,
+)  # fmt: skip
+from fabench.schema import Environment, Record
+
+__all__ = ["build", "compose"]
+
+# In the order in which readers want them.
+_SECTIONS: tuple[Callable[[Readings], Section | None], ...] = (
+    overview.section, scaling.section, crossovers.section, fits.section, heads.section, settings.section, factors.section,
+    hardware.section, modules.section, paper.section, accuracy.section, cells.section, cells.failures, provenance.section,
+    provenance.method,
+)  # fmt: skip
+
+
+def build(
+    records: Sequence[Record],
+    environments: Sequence[Environment],
+    title: str = "",
+    reproduce: Callable[[Record], str] = words.reproduce,
+    warnings: Sequence[str] = (),
+) -> Report:
+    """The report of these records. `reproduce` gives the command that measures a cell again."""
+    return compose(read(records, environments, reproduce), title, warnings)
+
+
+def compose(readings: Readings, title: str = "", warnings: Sequence[str] = ()) -> Report:
+    """The report of these readings."""
+    said = overview.sentences(readings)
+    return Report(
+        title=words.plain(title) or "fabench report",
+        subtitle=_subtitle(readings),
+        headline=said[0],
+        verdict=said[1] if len(said) > 1 else "",
+        facts=overview.facts(readings),
+        sections=tuple(found for found in (make(readings) for make in _SECTIONS) if found is not None),
+        warnings=tuple(words.plain(line) for line in warnings),
+    )
+
+
+def _subtitle(readings: Readings) -> str:
+    """Main setting, cells by status, where and when."""
+    ended = ", ".join(f"{count:,} {words.status_words(status)}" for status, count in cells.counts(readings))
+    parts = [f"{len(readings.records):,} cells: {ended}" if ended else "no cells"]
+    for one in readings.environments[:1]:
+        device = readings.frame["device"].iloc[0] if len(readings.frame) else ""
+        known = one.devices.get(device) or {}
+        name = known.get("name") if isinstance(known, dict) else None
+        parts += [str(name or one.host.get("cpu") or ""), one.started_at, f"torch {one.packages.get('torch')}" if one.packages.get("torch") else ""]
+    return words.plain(" · ".join(part for part in parts if part))

@@ -1,0 +1,40 @@
+"""Where linear overtakes quadratic: per pair and setting, with interval, or an explicit "not reached"."""
+
+from __future__ import annotations
+
+from fabench.analysis.crossover import Crossover
+from fabench.report import words
+from fabench.report.blocks import Block, Column, Section, Table, Text, Value
+from fabench.report.readings import Readings
+from fabench.report.sections.order import main_first
+
+__all__ = ["section"]
+
+_COLUMNS = (
+    Column("quadratic"), Column("linear"), Column("quantity"), Column("crossover n", "count"), Column("from (95 %)"), Column("to (95 %)"),
+    Column("ahead below"), Column("ahead above"), Column("both ran from n", "count"), Column("to n", "count"), Column("same function"),
+    Column("note"), Column("setting"),
+)  # fmt: skip
+
+
+def section(readings: Readings) -> Section | None:
+    """One row per pair, setting and quantity."""
+    found = main_first(readings, [*readings.crossovers, *readings.memory_crossovers])
+    lead = "The n from which the linear implementation is ahead. Nothing is extrapolated: no crossing within the range says so."
+    blocks: list[Block] = []
+    if found:
+        blocks.append(Table("crossovers", "Crossovers", _COLUMNS, [_row(one) for one in found], filterable=True))
+    else:
+        blocks.append(Text(("No setting has values of both a quadratic and a linear implementation at the same n.",)))
+    return Section("crossovers", "Crossovers", lead, tuple(blocks))
+
+
+def _row(found: Crossover) -> tuple[Value, ...]:
+    n, low, high = None, "not reached", "not reached"
+    if found.n is not None:
+        n = found.n.value
+        low = ("below " if found.open_low else "") + words.integer(found.n.low)
+        high = ("above " if found.open_high else "") + words.integer(found.n.high)
+    same = "yes" if found.same_function else "no, another function"
+    below = found.before if found.n is not None else found.after
+    return (found.first, found.second, found.quantity, n, low, high, below or "equal", found.after or "equal", *found.range, same, found.note, found.setting)

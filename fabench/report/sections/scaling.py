@@ -1,0 +1,65 @@
+"""How time and memory grow: exponents with intervals, and the time split into overhead, linear and quadratic part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fabench.analysis.scaling import Decomposition, Exponent
+from fabench.report import words
+from fabench.report.blocks import Block, Column, Section, Table, Value
+from fabench.report.readings import Readings
+from fabench.report.sections.order import main_first
+
+__all__ = ["section"]
+
+_EXPONENTS = (
+    Column("implementation"), Column("quantity"), Column("exponent of n (95 %)", "exponent"), Column("expected", "integer"),
+    Column("fit from n", "count"), Column("to n", "count"), Column("points", "integer"), Column("left out, and why"),
+    Column("local slopes"), Column("setting"),
+)  # fmt: skip
+_SHARES = (
+    Column("implementation"), Column("overhead a", "duration"), Column("linear share", "percent"), Column("quadratic share", "percent"),
+    Column("at n", "count"), Column("worst residual", "percent"), Column("note"), Column("setting"),
+)  # fmt: skip
+
+
+def section(readings: Readings) -> Section | None:
+    """Two tables."""
+    if not readings.exponents:
+        return None
+    blocks: list[Block] = []
+    rows = [_exponent(one, readings) for one in main_first(readings, readings.exponents)]
+    title = "Exponents: time and memory grow as n to this power"
+    blocks.append(Table("exponents", title, _EXPONENTS, rows, _range_note(), filterable=True))
+    parts = [_share(one) for one in main_first(readings, readings.decompositions) if one.shares is not None]
+    if parts:
+        blocks.append(Table("decomposition", "Time as a + b n + c n², all parts at least 0", _SHARES, parts, filterable=True))
+    lead = "The slope of the log-log curve where n is large. Quadratic attention should come near 2, linear near 1."
+    return Section("scaling", "Scaling exponents", lead, tuple(blocks))
+
+
+def _range_note() -> str:
+    return "Fitted over the upper half of the swept range on the log scale, at least four points where there are four. Expected: the declared power."
+
+
+def _exponent(found: Exponent, readings: Readings) -> tuple[Value, ...]:
+    orders = readings.orders.get(found.implementation, (None, None))
+    expected = orders[0 if found.quantity == "time" else 1]
+    ends = (found.used[0], found.used[-1]) if found.used else (None, None)
+    left = "; ".join(_grouped(found.left_out)) or ("" if found.estimate else found.note)
+    slopes = ", ".join(words.exponent(slope) for _, _, slope in found.local)
+    return (found.implementation, found.quantity, found.estimate, expected, *ends, len(found.used), left or "none", slopes, found.setting)
+
+
+def _grouped(left_out: Sequence[tuple[int, str]]) -> list[str]:
+    """`256, 512: below the range`; equal reasons once."""
+    reasons: dict[str, list[int]] = {}
+    for n, why in left_out:
+        reasons.setdefault(why, []).append(n)
+    return [f"{', '.join(f'{n:,}' for n in sizes)}: {why.replace('_', ' ')}" for why, sizes in reasons.items()]
+
+
+def _share(found: Decomposition) -> tuple[Value, ...]:
+    assert found.shares is not None
+    _, linear, quadratic = found.shares
+    return (found.implementation, found.a_s, linear, quadratic, found.largest_n, found.worst, found.note, found.setting)

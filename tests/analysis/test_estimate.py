@@ -1,0 +1,71 @@
+import itertools
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from fabench.analysis.estimate import Estimate, bootstrap_medians, interval, median_interval, median_intervals
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_bootstrap_medians_are_those_of_all_resamples(count: int) -> None:
+    values = [float(2**power) for power in range(count)]
+    exact = Counter(float(np.median(resample)) for resample in itertools.product(values, repeat=count))
+    draws = 40_000
+    seen = Counter(bootstrap_medians([values], draws, np.random.default_rng(1))[0].tolist())
+    assert set(seen) <= set(exact)
+    for median, times in exact.items():
+        share = times / count**count
+        assert seen[median] / draws == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / draws) + 0.006)
+
+
+def test_bootstrap_medians_of_many_cells_keep_their_order() -> None:
+    samples = [[1.0] * 7, [2.0] * 4, [3.0] * 7, [4.0]] * 100
+    drawn = bootstrap_medians(samples, 5, np.random.default_rng(0))
+    assert drawn.shape == (400, 5)
+    assert drawn[:, 0].tolist() == [1.0, 2.0, 3.0, 4.0] * 100
+    assert (drawn == drawn[:, :1]).all()
+
+
+def test_bootstrap_is_seeded_and_cells_are_independent() -> None:
+    samples = [list(range(25))] * 2
+    one, two = (bootstrap_medians(samples, 2000, np.random.default_rng(3)) for _ in range(2))
+    assert (one == two).all()
+    assert abs(float(np.mean((one[0] - one[0].mean()) * (one[1] - one[1].mean()))) / one[0].std() / one[1].std()) < 0.1
+
+
+def test_a_cell_without_samples_is_refused() -> None:
+    with pytest.raises(ValueError, match="no median"):
+        bootstrap_medians([[1.0], []], 10, np.random.default_rng(0))
+
+
+# Ranks of the interval's ends, from tables of the sign test (two-sided 5 %).
+@pytest.mark.parametrize(
+    ("count", "low", "high"), [(6, 1, 6), (8, 1, 8), (9, 2, 8), (10, 2, 9), (20, 6, 15), (25, 8, 18), (50, 18, 33)]
+)
+def test_median_interval_has_the_ranks_of_the_sign_test(count: int, low: int, high: int) -> None:
+    values = [float(value) for value in range(count, 0, -1)]
+    assert median_interval(values) == Estimate((count + 1) / 2, low, high)
+
+
+def test_few_samples_give_their_range() -> None:
+    assert median_interval([3.0]) == Estimate(3.0, 3.0, 3.0)
+    assert median_interval([3.0, 1.0, 2.0]) == Estimate(2.0, 1.0, 3.0)
+
+
+def test_median_interval_covers() -> None:
+    samples = np.random.default_rng(0).lognormal(sigma=0.3, size=(2000, 21))
+    found = median_intervals(list(samples))
+    assert np.mean((found[:, 1] <= 1) & (found[:, 2] >= 1)) == pytest.approx(0.973, abs=0.015)
+
+
+def ends(draws: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float]:
+    return [float(edge) for edge in interval(draws)]
+
+
+def test_interval_takes_draws_and_stands_infinite_ones() -> None:
+    assert ends(np.arange(1.0, 401.0)) == [10, 391]
+    assert ends(np.array([-math.inf] * 20 + [1.0] * 360 + [math.inf] * 20)) == [-math.inf, math.inf]
+    assert ends(np.array([-math.inf] * 2 + [1.0] * 396 + [math.inf] * 2)) == [1, 1]
+    assert ends(np.array([3.0])) == [3, 3]
