@@ -8,6 +8,7 @@ says that the functions differ.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -134,7 +135,7 @@ def _span(estimate: Estimate, form: str) -> str:
 
 def _ratio(estimate: Estimate) -> str:
     value, low, high = (format_ratio(number) for number in (estimate.value, estimate.low, estimate.high))
-    return value if estimate.low == estimate.high else f"{value} [{low}, {high}]"
+    return value if math.isclose(estimate.low, estimate.high) else f"{value} [{low}, {high}]"
 
 
 def _crossover_sentence(found: Crossover, short: bool = False) -> str:
