@@ -7,7 +7,7 @@ Source: paper section 3 (v1), restated per head and for cross-attention (n queri
     projections      B C H (n d_k + m (d_k + d_v)),  reprojection  B n C H d_v
 
 v1 prints another count, called "MACC", which takes one multiply OR one add and half of the projections (`paper_operations`; see
-`analysis.paper` for its errata). A FLOP is half a multiply-accumulate. A backward pass repeats every product twice (once for
+`analysis.paper` for its errata). One multiply-accumulate is two FLOP. A backward pass repeats every product twice (once for
 each factor's gradient): 2x the forward's. What an implementation recomputes beyond that is its own affair and shows in the counted FLOPs.
 
 Bytes saved for backward are v1's memory formula: (C + 2 d_k + 2 d_v) n + context (or map) floats for a module with reprojection,
@@ -138,7 +138,8 @@ def largest_n(case: Case, time_order: int, memory_order: int, limit_bytes: int) 
 
 
 def _fits(case: Case, n: int, time_order: int, memory_order: int, limit_bytes: int) -> bool:
-    resized = replace(case, n=n, m=n, space=None)
+    # Without the layout: one axis, pooled by what the layout's axes are pooled by together.
+    resized = replace(case, n=n, m=n, space=None, pool=None if case.pool is None else _pooled(case))
     return of(resized, time_order, memory_order).total_bytes <= limit_bytes
 
 

@@ -100,7 +100,7 @@ def _compare(
     x = np.log([pair.shared for pair in pairs])
     difference = np.log(_values(pairs, "first")) - np.log(_values(pairs, "second"))
     if quantity == "time":
-        noise = log_draws(samples, _rows(pairs, "first"), draws, rng) - log_draws(samples, _rows(pairs, "second"), draws, rng)
+        noise = _noise(pairs, samples, draws, rng)
     else:
         noise = difference[:, :, None]
     place, ahead, count = _last_crossing(x, difference)
@@ -117,6 +117,16 @@ def _compare(
             pairs, zip(*(a.tolist() for a in (place, low, high, ahead, count, share, equal)), strict=True), strict=True
         )
     ]
+
+
+def _noise(pairs: Sequence[_Pair], samples: Sequence[tuple[float, ...]], draws: int, rng: np.random.Generator) -> Floats:
+    """Draws of the difference, [pairs, n, draws]; a curve that is in several pairs is drawn once."""
+    rows = [tuple(part) for side in ("first", "second") for part in _rows(pairs, side)]
+    places = {part: place for place, part in enumerate(dict.fromkeys(rows))}
+    drawn = log_draws(samples, list(places), draws, rng)
+    index = np.array([places[part] for part in rows])
+    result: Floats = drawn[index[: len(pairs)]] - drawn[index[len(pairs) :]]
+    return result
 
 
 def _values(pairs: Sequence[_Pair], side: str) -> Floats:

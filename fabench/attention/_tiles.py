@@ -1,8 +1,8 @@
 """Cutting tensors [B, H, N, D] of any strides into tiles that stay in the cache, without copying them.
 
 A slab is a three-dimensional view [G, N, D] of such a tensor: all heads of all batch elements where the strides allow it, else the
-heads of one batch element. A tile is a part of a slab: some heads, and of them some positions. The cut depends only on the shapes
-and on the number of threads, so equal calls give equal bits.
+heads of one batch element. A block is some heads of a slab with all their positions, a tile some positions of a block. The cut
+depends only on the shapes and on the number of threads, so equal calls give equal bits.
 """
 
 from __future__ import annotations
@@ -12,84 +12,89 @@ from typing import TypeAlias
 
 import torch
 
-__all__ = ["Tile", "arranged", "empty_like", "scratch", "slabs", "tiles", "wide", "widened", "workspace"]
+__all__ = ["Tile", "Workspace", "blocks", "empty_like", "foldable", "taking_part", "wide"]
 
-Tile: TypeAlias = tuple[slice, slice]
+Tile: TypeAlias = tuple[torch.Tensor, ...]
 
-# Elements of a tile per thread. Measured on one core (512 KiB L2, 8 MiB L3, float32, d = 64, n = 1k to 64k, 1 to 32 heads): forward
-# time is flat within 3 % from 2^17 to 2^19; below, the calls' own cost shows (2^16: 7 % slower, 2^15: 25 %).
-_TILE_ELEMENTS = 2**17
+# Elements of a tile per thread. Measured on one core (512 KiB L2, 8 MiB L3, float32, d = 64, n = 16k and 64k, 8 and 32 heads), plain
+# time over this time: 2^15 1.05 to 1.09, 2^16 1.22 to 1.28, 2^17 1.32 to 1.38, 2^18 1.35 to 1.41, 2^19 1.33 to 1.40.
+_TILE_ELEMENTS = 2**18
 
 
-def _foldable(x: torch.Tensor) -> bool:
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The type in which sums of `dtype` are kept: float32 for half precision."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def foldable(x: torch.Tensor) -> bool:
+    """Whether batch and heads of x [B, H, N, D] can be viewed as one axis."""
     batch, heads = x.shape[:2]
     return batch == 1 or heads == 1 or x.stride(0) == heads * x.stride(1)
 
 
-def _budget(device: torch.device) -> int | None:
-    """Elements of a tile, or None where tiles don't pay (a GPU's kernels manage their caches themselves)."""
-    return _TILE_ELEMENTS * torch.get_num_threads() if device.type == "cpu" else None
-
-
-def arranged(x: torch.Tensor) -> torch.Tensor:
-    """`x`, or a contiguous copy where its batch elements are smaller than a tile and can't be viewed together."""
-    if _foldable(x):
-        return x
-    budget = _budget(x.device)
-    return x.contiguous() if budget is None or x[0].numel() < budget else x
-
-
-def slabs(*tensors: torch.Tensor) -> Iterator[tuple[slice, list[torch.Tensor]]]:
-    """Views [G, N, D] of tensors [B, H, N, D], each with the rows of [B * H] that it covers."""
+def _slabs(tensors: tuple[torch.Tensor, ...]) -> Iterator[tuple[int, list[torch.Tensor]]]:
+    """Slabs of tensors of equal batch and heads, each with its first row on the folded axis [B * H]."""
     batch, heads = tensors[0].shape[:2]
     if batch == 1:
-        yield slice(0, heads), [x[0] for x in tensors]
-    elif all(_foldable(x) for x in tensors):
-        yield slice(0, batch * heads), [x[:, 0] if heads == 1 else x.flatten(0, 1) for x in tensors]
+        yield 0, [x[0] for x in tensors]
+    elif all(foldable(x) for x in tensors):
+        yield 0, [x[:, 0] if heads == 1 else x.flatten(0, 1) for x in tensors]
     else:
         for index in range(batch):
-            yield slice(index * heads, (index + 1) * heads), [x[index] for x in tensors]
+            yield index * heads, [x[index] for x in tensors]
 
 
-def tiles(groups: int, length: int, width: int, device: torch.device) -> list[Tile]:
-    """(heads, positions) of all tiles of a slab [groups, length, width], position after position within the same heads.
+def blocks(*tensors: torch.Tensor) -> Iterator[tuple[slice, list[Tile]]]:
+    """All blocks of tensors [B, H, N, D] (D may differ): its rows on the axis [B * H], and its tiles in the order of the positions.
 
-    One head at a time where it fills a tile: its rows are contiguous in head-first tensors.
+    A tile has one view [G, n, D] per tensor. A block has one head where a head fills a tile: its rows are contiguous in head-first
+    tensors. A GPU's kernels manage their caches themselves: there a slab is one tile.
     """
-    budget = _budget(device)
-    if budget is None or groups * length * width <= budget:
-        return [(slice(0, groups), slice(0, length))]
-    heads = max(1, min(groups, budget // (length * width)))
-    step = max(1, min(length, budget // (heads * width)))
-    return [
-        (slice(group, min(group + heads, groups)), slice(start, min(start + step, length)))
-        for group in range(0, groups, heads)
-        for start in range(0, length, step)
-    ]
+    width = max(x.shape[3] for x in tensors)
+    budget = _TILE_ELEMENTS * torch.get_num_threads()
+    for first, slab in _slabs(tensors):
+        groups, length = slab[0].shape[:2]
+        heads, step = groups, length
+        if slab[0].device.type == "cpu" and groups * length * width > budget:
+            heads = max(1, min(groups, budget // (length * width)))
+            step = max(1, budget // (heads * width))
+        for start in range(0, groups, heads):
+            part = [x[start : start + heads] for x in slab]
+            rows = slice(first + start, first + start + part[0].shape[0])
+            yield rows, list(zip(*(x.split(step, 1) for x in part), strict=True))
 
 
-def workspace(cut: list[Tile], width: int, like: torch.Tensor) -> torch.Tensor:
-    """One flat buffer that holds any tile of the cut, in the type that sums are kept in."""
-    heads, positions = cut[0]
-    size = (heads.stop - heads.start) * (positions.stop - positions.start) * width
-    return torch.empty(size, dtype=wide(like.dtype), device=like.device)
+class Workspace:
+    """Buffers that are used again for every tile, in the type that sums are kept in."""
 
+    def __init__(self, like: torch.Tensor) -> None:
+        self._dtype, self._device = wide(like.dtype), like.device
+        self._views: dict[tuple[str, int, int, int, bool], torch.Tensor] = {}
+        self._flat: dict[str, torch.Tensor] = {}
 
-def scratch(buffer: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
-    """A view of `buffer` with the shape of `tile` [G, N, D] and its order of positions and channels.
+    def like(self, name: str, tile: torch.Tensor) -> torch.Tensor:
+        """The buffer `name` with the shape of `tile` [G, N, D] and its order of positions and channels.
 
-    The order matters: elementwise work on tensors of unlike order is several times slower.
-    """
-    groups, length, width = tile.shape
-    flat = buffer[: groups * length * width]
-    if tile.stride(1) < tile.stride(2):
-        return flat.view(groups, width, length).transpose(1, 2)
-    return flat.view(groups, length, width)
+        The order matters: elementwise work on tensors of unlike order is several times slower.
+        """
+        groups, length, width = tile.shape
+        key = (name, groups, length, width, tile.stride(1) < tile.stride(2))
+        if key not in self._views:
+            size = groups * length * width
+            if name not in self._flat or self._flat[name].numel() < size:
+                self._flat[name] = torch.empty(size, dtype=self._dtype, device=self._device)
+            flat = self._flat[name][:size]
+            order = (groups, width, length) if key[-1] else (groups, length, width)
+            self._views[key] = flat.view(order).transpose(1, 2) if key[-1] else flat.view(order)
+        return self._views[key]
 
+    def widened(self, name: str, tile: torch.Tensor) -> torch.Tensor:
+        """The tile itself if it has the type that sums are kept in, else its copy in the buffer `name`."""
+        return tile if tile.dtype == self._dtype else self.like(name, tile).copy_(tile)
 
-def widened(tile: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
-    """The tile in the type that sums are kept in: itself, or its copy in the buffer."""
-    return tile if tile.dtype == buffer.dtype else scratch(buffer, tile).copy_(tile)
+    def target(self, name: str, tile: torch.Tensor) -> torch.Tensor:
+        """Where to compute what belongs into `tile`: there, or in the buffer `name`, to be rounded into it."""
+        return tile if tile.dtype == self._dtype else self.like(name, tile)
 
 
 def empty_like(x: torch.Tensor, width: int) -> torch.Tensor:
@@ -98,6 +103,8 @@ def empty_like(x: torch.Tensor, width: int) -> torch.Tensor:
     return torch.empty_permuted((*x.shape[:3], width), order, dtype=x.dtype, device=x.device)
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """The type in which sums of `dtype` are kept: float32 for half precision."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
+def taking_part(padding: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor | None:
+    """1 where a key takes part and 0 where it is padding, [B, H, M, 1] (a view), for padding [B, M] and keys [B, H, M, D]."""
+    if padding is None:
+        return None
+    return (~padding).to(wide(like.dtype))[:, None, :, None].expand(-1, like.shape[1], -1, -1)

@@ -8,16 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from fabench import devices
 from fabench.attention import base
-from fabench.attention._sdpa import flop_mapping
 from fabench.devices.base import Device
-from fabench.measure import check, inputs, memory, subject, timing
+from fabench.measure import check, flop, inputs, memory, subject, timing
 from fabench.schema import Job, Record, Status
 
 __all__ = ["run"]
@@ -111,16 +108,7 @@ def _checked(
     first_call_s = time.perf_counter() - before
     phases.enter("check")
     outcome = check.compare(measured, result, gradient, function, rows)
-    flop = None if compiles else _count_flop(measured)
-    record = replace(record, check=outcome, flop=flop)
+    record = replace(record, check=outcome, flop=None if compiles else flop.count(measured.call()))
     if not outcome.passed:
         return replace(record, status=Status.INCORRECT, reason=check.describe_failure(outcome.tensors)), first_call_s
     return replace(record, status=Status.OK, reason=None), first_call_s
-
-
-def _count_flop(measured: subject.Subject) -> int | None:
-    """FLOPs of the mode's passes as torch counts them; None where it counts none (then it does not know the operator)."""
-    call: Callable[[], Any] = measured.call()
-    with FlopCounterMode(display=False, custom_mapping=flop_mapping()) as counter:
-        call()
-    return counter.get_total_flops() or None

@@ -230,6 +230,7 @@ class Report:
 
     title: str
     subtitle: str
+    setting: str
     headline: str
     verdict: str
     facts: tuple[Fact, ...]

@@ -39,6 +39,7 @@ def compose(readings: Readings, title: str = "", warnings: Sequence[str] = ()) -
     return Report(
         title=words.plain(title) or "fabench report",
         subtitle=_subtitle(readings),
+        setting=words.plain(readings.main or ""),
         headline=said[0],
         verdict=said[1] if len(said) > 1 else "",
         facts=overview.facts(readings),
@@ -48,9 +49,9 @@ def compose(readings: Readings, title: str = "", warnings: Sequence[str] = ()) -
 
 
 def _subtitle(readings: Readings) -> str:
-    """Main setting, cells by status, where and when."""
-    ended = ", ".join(f"{count:,} {words.status_words(status)}" for status, count in cells.counts(readings))
-    parts = [f"{len(readings.records):,} cells: {ended}" if ended else "no cells"]
+    """Cells, where and when."""
+    fine = dict(cells.counts(readings)).get("ok", 0)
+    parts = [f"{len(readings.records):,} cells, {fine:,} ok"]
     for one in readings.environments[:1]:
         device = readings.frame["device"].iloc[0] if len(readings.frame) else ""
         known = one.devices.get(device) or {}

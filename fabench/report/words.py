@@ -11,16 +11,21 @@ from fabench.analysis.estimate import Estimate
 from fabench.report.blocks import Value
 from fabench.schema import Record
 
-__all__ = ["DASH", "exponent", "integer", "interval", "plain", "reproduce", "show", "show_estimate", "status_words", "title_of"]
+__all__ = ["DASH", "clean", "exponent", "integer", "interval", "plain", "reproduce", "show", "show_estimate", "status_words", "title_of"]
 
 DASH = "–"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _LONGEST = 2000
 
 
+def clean(text: object) -> str:
+    """`text` without control characters, direction marks and lone surrogates: safe to show, not yet escaped."""
+    return _CONTROL.sub(" ", str(text))
+
+
 def plain(text: object) -> str:
-    """`text` without control characters, direction marks and lone surrogates, of bounded length: safe to show, not yet escaped."""
-    cleaned = _CONTROL.sub(" ", str(text))
+    """`clean`, and of bounded length."""
+    cleaned = clean(text)
     return cleaned if len(cleaned) <= _LONGEST else cleaned[: _LONGEST - 1] + "…"
 
 
@@ -57,6 +62,7 @@ _SCALARS = {
     "flops": lambda value: units.format_rate(value, "FLOP/s"),
     "bandwidth": lambda value: units.format_rate(value, "B/s"),
     "flop": lambda value: units.format_count(value, "FLOP"),
+    "operations": units.format_count,
 }
 
 

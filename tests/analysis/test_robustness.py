@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -48,6 +49,11 @@ DATA: dict[str, list[Record]] = {
 }
 
 
+@cache
+def frame_of(data: str) -> pd.DataFrame:
+    return tidy(DATA[data])
+
+
 def numbers(value: Any) -> list[float]:
     if isinstance(value, float):
         return [value]
@@ -61,9 +67,9 @@ def numbers(value: Any) -> list[float]:
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("reading", READINGS)
 def test_readings_survive_and_are_finite_and_repeatable(reading: str, data: str) -> None:
-    found = READINGS[reading](tidy(DATA[data]))
+    found = READINGS[reading](frame_of(data))
     assert all(math.isfinite(number) for number in numbers(found))
-    assert READINGS[reading](tidy(DATA[data])) == found
+    assert READINGS[reading](frame_of(data)) == found
 
 
 @pytest.mark.parametrize("reading", ["exponents", "decompose", "capacities", "crossovers"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fabench.report import words
-from fabench.report.blocks import Bar, BarChart
+from fabench.report.blocks import Bar, BarChart, Series
 from fabench.report.draw.axis import LogAxis, domain, ticks
 from fabench.report.draw.markup import Markup, element, join, number
 from fabench.report.draw.parts import Box, colour, label, picture, vertical_axis
 
-__all__ = ["draw"]
+__all__ = ["draw", "key", "square"]
 
 WIDTH, HEIGHT = 1180.0, 330.0
 _LETTER = 6.3
@@ -64,6 +64,12 @@ def _bar(bar: Bar, left: float, slot: float, y: LogAxis, box: Box, kind: str) ->
     return element("g", *parts, class_=f"pt {colour(bar.series.style)}")
 
 
+def square(series: Series) -> Markup:
+    """A legend's picture: the bar's colour."""
+    shape = element("rect", x=1, y=2, width=11, height=11, class_="bar", rx=1.5)
+    return element("svg", shape, class_=f"swatch {colour(series.style)}", viewBox="0 0 13 15", width=13, height=15, aria_hidden="true")
+
+
 def key(predicted: bool) -> Markup:
     """What solid and hollow bars mean, for the legend."""
     if not predicted:
@@ -73,5 +79,5 @@ def key(predicted: bool) -> Markup:
     parts = []
     for shape, meaning in ((solid, "measured"), (hollow, "predicted from the formula")):
         picture_ = element("svg", shape, class_="swatch c6", viewBox="0 0 13 15", width=13, height=15, aria_hidden="true")
-        parts.append(element("li", picture_, " ", meaning))
+        parts.append(element("li", picture_, element("span", meaning)))
     return join(parts)

@@ -45,10 +45,11 @@ def marker(style: int, x: float, y: float, *, missing: bool = False) -> Markup:
     return element("path", d=_PATHS[shape], transform=f"translate({number(x)} {number(y)})", class_="x" if missing else "m")
 
 
-def point(style: int, x: float, y: float, title: str, *, missing: bool = False) -> Markup:
+def point(style: int, x: float, y: float, title: str, *, missing: bool = False, shown: bool = True) -> Markup:
     """A marker that tells its values on hover and to the keyboard; a larger invisible disc catches the pointer."""
-    catch = element("circle", cx=x, cy=y, r=9, class_="catch")
-    return element("g", element("title", title), catch, marker(style, x, y, missing=missing), class_=f"pt {colour(style)}")
+    catch = element("circle", cx=float(x), cy=float(y), r=9, class_="catch")
+    mark = marker(style, x, y, missing=missing) if shown else ""
+    return element("g", element("title", title), catch, mark, class_=f"pt {colour(style)}")
 
 
 def swatch(series: Series) -> Markup:
@@ -80,7 +81,7 @@ def horizontal_axis(axis: LogAxis, marks: Sequence[Tick], box: Box, title: str) 
     parts: list[object] = []
     for tick in marks:
         x = axis.at(tick.value)
-        parts.append(element("path", d=f"M{number(x)} {number(box.top)}V{number(box.bottom)}", class_="grid"))
+        parts.append(element("path", d=f"M{number(x)} {number(box.top)}V{number(box.bottom)}", class_="rule"))
         parts.append(label(x, box.bottom + 16, tick.label, "tick", "middle"))
     parts.append(element("path", d=f"M{number(box.left)} {number(box.bottom)}H{number(box.right)}", class_="axis"))
     parts.append(label((box.left + box.right) / 2, box.bottom + 34, title, "name", "middle"))
@@ -92,7 +93,7 @@ def vertical_axis(axis: LogAxis, marks: Sequence[Tick], box: Box) -> Markup:
     parts: list[object] = []
     for tick in marks:
         y = axis.at(tick.value)
-        parts.append(element("path", d=f"M{number(box.left)} {number(y)}H{number(box.right)}", class_="grid"))
+        parts.append(element("path", d=f"M{number(box.left)} {number(y)}H{number(box.right)}", class_="rule"))
         parts.append(label(box.left - 7, y + 3.8, tick.label, "tick", "end"))
     return join(parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fabench.report import words
 from fabench.report.blocks import Roofline
 from fabench.report.draw.axis import LogAxis, domain, ticks
-from fabench.report.draw.lines import curve, end_labels
+from fabench.report.draw.curves import curve, end_labels
 from fabench.report.draw.markup import Markup, element, join, number
 from fabench.report.draw.parts import Box, horizontal_axis, label, picture, vertical_axis
 

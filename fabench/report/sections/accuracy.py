@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fabench.report.blocks import Column, Section, Table, Text, Value
+from fabench.report.blocks import Column, Section, Text, Value
 from fabench.report.readings import Readings
+from fabench.report.sections.order import tabulate
 
 __all__ = ["section"]
 
@@ -27,7 +28,7 @@ def section(readings: Readings) -> Section | None:
         groups.setdefault(series, []).append(tuple(rest))
     rows = [_row(group) for group in groups.values()]
     rows.sort(key=lambda row: (row[3] == 0, row[-1] != readings.main))
-    return Section("accuracy", "Accuracy", lead, (Table("accuracy", "Error against float64", _COLUMNS, rows, filterable=True),))
+    return Section("accuracy", "Accuracy", lead, (tabulate("accuracy", "Error against float64", _COLUMNS, rows),))
 
 
 def _row(cells: list[tuple[Value, ...]]) -> tuple[Value, ...]:

@@ -78,7 +78,7 @@ def _crossed(readings: Readings, setting: str, quantity: str, names: Sequence[st
 
 def _mark(found: Crossover) -> Mark:
     assert found.n is not None
-    return Mark(found.n, f"{found.after} overtakes {found.before}: n = {crossing(found)}"[:72])
+    return Mark(found.n, f"n = {crossing(found)}\n{words.plain(found.after)[:24]} passes {words.plain(found.before)[:24]}")
 
 
 def _line(readings: Readings, curve: Curve, slope: Exponent | None, kind: str) -> Line:
@@ -126,7 +126,7 @@ def _summary(label: str, setting: str, lines: Sequence[Line], crossed: Sequence[
         first, last = line.points[0], line.points[-1]
         grows = f" as {line.series.detail}" if line.series.detail else ""
         parts.append(f"{line.series.name} grows{grows} from n = {first.x:,.0f} to {last.x:,.0f}" + _gaps(line))
-    parts += [_mark(one).text + "." for one in crossed[:_MOST_MARKS]]
+    parts += [f"{one.after} passes {one.before} at n = {crossing(one)}." for one in crossed[:_MOST_MARKS]]
     return " ".join(parts)
 
 
@@ -139,6 +139,9 @@ def _gaps(line: Line) -> str:
 
 def _note(found: Sequence[Curve], shown: Sequence[Curve], quantity: str) -> str:
     parts = [f"Shading: 95 % interval of the median." if quantity == "time" else "What the call took at its peak, inputs not counted."]
+    alike = _alike(shown)
+    if len(alike) > 1:
+        parts.append(f"Within 5 % of each other wherever both ran: {', '.join(alike)}.")
     hidden = [curve for curve in found if curve not in shown]
     empty = [curve for curve in hidden if not curve.n]
     if empty:
@@ -146,3 +149,17 @@ def _note(found: Sequence[Curve], shown: Sequence[Curve], quantity: str) -> str:
     if len(hidden) > len(empty):
         parts.append(f"{len(hidden) - len(empty)} further implementations are in the tables.")
     return words.plain(" ".join(parts))
+
+
+def _alike(shown: Sequence[Curve]) -> list[str]:
+    """The first group of curves that lie on each other."""
+    for first in shown:
+        known = dict(zip(first.n, first.values, strict=True))
+        group = [first.implementation]
+        for other in shown:
+            shared = [(known[n], value) for n, value in zip(other.n, other.values, strict=True) if n in known]
+            if other is not first and len(shared) > 1 and all(abs(a - b) <= 0.05 * a for a, b in shared):
+                group.append(other.implementation)
+        if len(group) > 1:
+            return group
+    return []

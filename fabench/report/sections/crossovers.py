@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fabench.analysis.crossover import Crossover
 from fabench.report import words
-from fabench.report.blocks import Block, Column, Section, Table, Text, Value
+from fabench.report.blocks import Block, Column, Section, Text, Value
 from fabench.report.readings import Readings
-from fabench.report.sections.order import main_first
+from fabench.report.sections.order import main_first, tabulate
 
 __all__ = ["section"]
 
@@ -23,7 +23,7 @@ def section(readings: Readings) -> Section | None:
     lead = "The n from which the linear implementation is ahead. Nothing is extrapolated: no crossing within the range says so."
     blocks: list[Block] = []
     if found:
-        blocks.append(Table("crossovers", "Crossovers", _COLUMNS, [_row(one) for one in found], filterable=True))
+        blocks.append(tabulate("crossovers", "Crossovers", _COLUMNS, [_row(one) for one in found]))
     else:
         blocks.append(Text(("No setting has values of both a quadratic and a linear implementation at the same n.",)))
     return Section("crossovers", "Crossovers", lead, tuple(blocks))

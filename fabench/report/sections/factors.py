@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fabench.analysis.speedup import Speedup
-from fabench.report.blocks import Block, Column, Section, Table, Text, Value
+from fabench.report.blocks import Block, Column, Section, Text, Value
 from fabench.report.readings import Readings
-from fabench.report.sections.order import main_first
+from fabench.report.sections.order import main_first, tabulate
 
 __all__ = ["section"]
 
@@ -30,7 +30,7 @@ def section(readings: Readings) -> Section | None:
         rows: list[tuple[Value, ...]] = [
             (one.implementation, one.baseline, one.n, one.ratio, one.function, one.setting) for one in same
         ]  # fmt: skip
-        blocks.append(Table("speedups", "Same function: equal results, other time", _SAME, rows, _note(readings.speedups, same), filterable=True))
+        blocks.append(tabulate("speedups", "Same function: equal results, other time", _SAME, rows, _note(readings.speedups, same)))
     else:
         blocks.append(Text(("No two implementations of one function ran at the same n.",)))
     if across:
@@ -39,7 +39,7 @@ def section(readings: Readings) -> Section | None:
             for one in across
         ]
         title = "Other function: compares costs, not ways to an equal result"
-        blocks.append(Table("across", title, _ACROSS, rows, _note(readings.across, across), filterable=True))
+        blocks.append(tabulate("across", title, _ACROSS, rows, _note(readings.across, across)))
     lead = "A factor above 1x means faster than the baseline. Only factors within one function compare ways to the same result."
     return Section("speedups", "Speedups", lead, tuple(blocks))
 

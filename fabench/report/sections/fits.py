@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fabench.analysis.capacity import LIMITS, Capacity
 from fabench.report import words
-from fabench.report.blocks import Column, Section, Table, Value
+from fabench.report.blocks import Column, Section, Value
 from fabench.report.readings import Readings
-from fabench.report.sections.order import main_first
+from fabench.report.sections.order import main_first, tabulate
 
 __all__ = ["section"]
 
@@ -22,7 +22,7 @@ def section(readings: Readings) -> Section | None:
     rows = [_row(one) for one in main_first(readings, readings.capacities)]
     note = "Predicted n come from the cost model (inputs and peak within the limit, nothing else on the card). They are not measurements."
     lead = "The largest n that ran here, the first that was tried and did not, and what the formulas predict for common cards."
-    return Section("fits", "What fits, and what does not", lead, (Table("capacities", "Largest n", columns, rows, note, filterable=True),))
+    return Section("fits", "What fits, and what does not", lead, (tabulate("capacities", "Largest n", columns, rows, note),))
 
 
 def _row(found: Capacity) -> tuple[Value, ...]:

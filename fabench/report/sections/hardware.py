@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fabench.analysis.roofline import RooflinePoint
 from fabench.report import words
-from fabench.report.blocks import Block, Column, Line, Point, Roofline, Section, Table, Text, Value
+from fabench.report.blocks import Block, Column, Line, Point, Roofline, Section, Text, Value
 from fabench.report.readings import Readings
 from fabench.report.sections.charts import series
-from fabench.report.sections.order import main_first
+from fabench.report.sections.order import main_first, tabulate
 
 __all__ = ["section"]
 
@@ -33,7 +33,7 @@ def section(readings: Readings) -> Section | None:
     note = "The best cell of each series, and every impossible one. " + (
         f"{impossible:,} cells exceed a measured peak: a time or a count must be wrong." if impossible else "No cell exceeds a measured peak."
     )
-    blocks.append(Table("roofline", "Percent of measured peaks", _COLUMNS, rows, note, filterable=True))
+    blocks.append(tabulate("roofline", "Percent of measured peaks", _COLUMNS, rows, note))
     lead = "Traffic is the least there is (inputs read once, output written once). Across algorithms compare time, never FLOP/s."
     return Section("roofline", "Roofline", lead, tuple(blocks))
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from fabench.report.blocks import Column, Section, Table, Value
+from fabench.report.blocks import Column, Section, Value
 from fabench.report.readings import Readings
+from fabench.report.sections.order import tabulate
 
 __all__ = ["section"]
 
@@ -30,7 +31,7 @@ def section(readings: Readings) -> Section | None:
     if not len(both):
         return None
     lead = "A module adds the projections, which are linear in n and the same for all: at small n they dominate and hide what the core gains."
-    table = Table("modules", "Core and module", _COLUMNS, [_row(row) for row in _rows(both)], filterable=True)
+    table = tabulate("modules", "Core and module", _COLUMNS, [_row(row) for row in _rows(both)])
     return Section("modules", "Core against module", lead, (table,))
 
 

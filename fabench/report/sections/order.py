@@ -1,13 +1,14 @@
-"""In which order rows come, the same in all tables."""
+"""In which order rows come, and how a table is made of them; the same in all sections."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from fabench.report.blocks import Column, Table, Value
 from fabench.report.readings import Readings
 
-__all__ = ["main_first"]
+__all__ = ["main_first", "tabulate"]
 
 
 class _InSetting(Protocol):
@@ -21,3 +22,12 @@ T = TypeVar("T", bound=_InSetting)
 def main_first(readings: Readings, found: Iterable[T]) -> list[T]:
     """Readings of the main setting first, all others in their order."""
     return sorted(found, key=lambda one: one.setting != readings.main)
+
+
+def tabulate(key: str, title: str, columns: Sequence[Column], rows: Sequence[tuple[Value, ...]], note: str = "") -> Table:
+    """A filterable table. A last column (the setting) that says the same in all of several rows is said once, in the note."""
+    last = {row[-1] for row in rows}
+    if len(rows) > 1 and len(last) == 1:
+        note = " ".join(part for part in (note, f"All rows: {last.pop()}.") if part)
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Table(key, title, tuple(columns), rows, note, filterable=True)

@@ -34,19 +34,19 @@ def facts(readings: Readings) -> tuple[Fact, ...]:
         else:
             low, high = one.range
             found.append(Fact("none", f"crossover in time, n = {low:,} to {high:,}"))
-    found += [fact for fact in (_factor(said.speedup, "faster", "slower"), _factor(said.memory_ratio, "less memory", "more memory")) if fact]
+    found += [fact for fact in (_factor(said.speedup, "faster", "slower", ""), _factor(said.memory_ratio, "less", "more", "memory, ")) if fact]
     found += [_exponent(one, readings) for one in said.exponents if one.quantity == "time" and one.estimate is not None]
     if said.only_linear_n:
         found.append(Fact(f"n = {said.only_linear_n[-1]:,}", f"ran on {said.linear}, not on {said.quadratic}", "linear"))
     return tuple(found)
 
 
-def _factor(found: Speedup | None, better: str, worse: str) -> Fact | None:
+def _factor(found: Speedup | None, better: str, worse: str, what: str) -> Fact | None:
     if found is None:
         return None
     ratio = found.ratio.value
     shown = words.show(ratio if ratio >= 1 else 1 / ratio, "ratio")
-    return Fact(f"{shown} {better if ratio >= 1 else worse}", f"{found.implementation} against {found.baseline} at n = {found.n:,}")
+    return Fact(f"{shown} {better if ratio >= 1 else worse}", f"{what}{found.implementation} against {found.baseline} at n = {found.n:,}")
 
 
 def _exponent(found: Exponent, readings: Readings) -> Fact:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fabench.analysis.paper import ERRATA, PaperRow, expected
 from fabench.report.blocks import Block, Column, Section, Table, Text, Value
 from fabench.report.readings import Readings
+from fabench.report.sections.order import tabulate
 
 __all__ = ["section"]
 
@@ -25,7 +26,7 @@ def section(readings: Readings) -> Section | None:
     blocks: list[Block] = []
     if readings.paper:
         rows = [_row(one) for one in readings.paper]
-        blocks.append(Table("paper-counted", "Counted here", _COUNTED, rows, "Equal means to the byte and to the operation.", filterable=True))
+        blocks.append(tabulate("paper-counted", "Counted here", _COUNTED, rows, "Equal means to the byte and to the operation."))
     else:
         blocks.append(Text(("No cell of this run is one of the paper's: module scope, c = d_v = 64, d_k = 32, one head, float32.",)))
     figures: list[tuple[Value, ...]] = [

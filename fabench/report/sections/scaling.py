@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from fabench.analysis.scaling import Decomposition, Exponent
 from fabench.report import words
-from fabench.report.blocks import Block, Column, Section, Table, Value
+from fabench.report.blocks import Block, Column, Section, Value
 from fabench.report.readings import Readings
-from fabench.report.sections.order import main_first
+from fabench.report.sections.order import main_first, tabulate
 
 __all__ = ["section"]
 
@@ -30,10 +30,10 @@ def section(readings: Readings) -> Section | None:
     blocks: list[Block] = []
     rows = [_exponent(one, readings) for one in main_first(readings, readings.exponents)]
     title = "Exponents: time and memory grow as n to this power"
-    blocks.append(Table("exponents", title, _EXPONENTS, rows, _range_note(), filterable=True))
+    blocks.append(tabulate("exponents", title, _EXPONENTS, rows, _range_note()))
     parts = [_share(one) for one in main_first(readings, readings.decompositions) if one.shares is not None]
     if parts:
-        blocks.append(Table("decomposition", "Time as a + b n + c n², all parts at least 0", _SHARES, parts, filterable=True))
+        blocks.append(tabulate("decomposition", "Time as a + b n + c n², all parts at least 0", _SHARES, parts))
     lead = "The slope of the log-log curve where n is large. Quadratic attention should come near 2, linear near 1."
     return Section("scaling", "Scaling exponents", lead, tuple(blocks))
 

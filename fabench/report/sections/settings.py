@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fabench.report.blocks import Block, Section
 from fabench.report.readings import Readings
 from fabench.report.sections.charts import line_chart
@@ -9,6 +11,7 @@ from fabench.report.sections.charts import line_chart
 __all__ = ["section"]
 
 _MOST = 6
+_QUANTITIES: tuple[tuple[Literal["time", "memory"], str], ...] = (("time", "Time"), ("memory", "Memory"))
 
 
 def section(readings: Readings) -> Section | None:
@@ -22,7 +25,7 @@ def section(readings: Readings) -> Section | None:
     order = sorted(others, key=lambda name: (others[name] < 2, len(main.symmetric_difference(name.split(" · ")))))
     blocks: list[Block] = []
     for index, name in enumerate(order[:_MOST]):
-        for chart in (line_chart(readings, name, q, _difference(name, main), f"setting-{index + 1}") for q in ("time", "memory")):
+        for chart in (line_chart(readings, name, q, f"{title}: {_difference(name, main)}", f"setting-{index + 1}") for q, title in _QUANTITIES):
             if chart.lines:
                 blocks.append(chart)
     left = len(others) - min(len(others), _MOST)
