@@ -193,9 +193,10 @@ def _close(suite: Suite, path: Path, reports: Path | None) -> int:
 
 
 def _headline(records: list[Record]) -> None:
+    from fabench.analysis.frame import tidy
     from fabench.analysis.headline import headline
 
-    notes.print(f"\n[bold]{safe(headline(records).sentence)}[/]\n")
+    notes.print(f"\n[bold]{safe(' '.join(headline(tidy(records)).sentences))}[/]\n")
 
 
 def _exit_code(records: list[Record], failed: list[Record]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pandas as pd
 
@@ -76,17 +77,33 @@ def read(records: Sequence[Record], environments: Sequence[Environment], reprodu
         styles=assign(families),
         families=families,
         orders=orders,
-        exponents=[*exponents(frame, "time"), *exponents(frame, "memory")],
+        exponents=_agreed([*exponents(frame, "time"), *exponents(frame, "memory")], said.exponents),
         decompositions=decompose(frame),
-        crossovers=crossovers(frame),
+        crossovers=_agreed(crossovers(frame), [one for one in (said.crossover, *said.others) if one]),
         memory_crossovers=crossovers(frame, "memory"),
         capacities=capacities(frame),
-        speedups=speedups(frame),
-        across=[found for found in speedups(frame, other_function=True) if not found.same_function],
+        speedups=_agreed(speedups(frame), [said.speedup] if said.speedup else []),
+        across=_agreed([found for found in speedups(frame, other_function=True) if not found.same_function], [said.speedup] if said.speedup else []),
         roofline=_roofline(frame, environments),
         paper=compare(frame),
         reproduce=reproduce,
     )
+
+
+_Found = TypeVar("_Found", Exponent, Crossover, Speedup)
+_IDENTITY = ("first", "second", "implementation", "baseline", "setting", "quantity", "n")
+
+
+def _agreed(found: Sequence[_Found], said: Sequence[_Found]) -> list[_Found]:
+    """`found`, with what the headline said in its place: its bootstrap drew other numbers, and a reader must meet one interval only."""
+    known = {_identity(one): one for one in said}
+    return [known.get(_identity(one), one) for one in found]
+
+
+def _identity(found: object) -> tuple[object, ...]:
+    """Names, setting, quantity; for a factor also its n."""
+    values = (getattr(found, name, None) for name in _IDENTITY)
+    return tuple(value for value in values if isinstance(value, (str, int)))
 
 
 def _orders(records: Sequence[Record]) -> dict[str, tuple[int | None, int | None]]:

@@ -37,7 +37,10 @@ def integer(value: float) -> str:
 def _number(value: float) -> str:
     if value == 0:
         return "0"
-    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
+    size = abs(value)
+    if 1e-3 <= size < 1e6:
+        return f"{value:,.0f}" if size >= 999.5 else f"{value:.3g}"
+    return f"{value:.2e}"
 
 
 def _percent(value: float) -> str:

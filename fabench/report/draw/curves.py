@@ -58,11 +58,10 @@ def _same(first: Line, second: Line, y: LogAxis) -> bool:
     return len(shared) > 1 and all(abs(y.at(a) - y.at(b)) < _NEAR for a, b in shared)
 
 
-def end_labels(lines: Sequence[Line], x: LogAxis, y: LogAxis, box: Box, ground: Ground | None = None) -> Markup:
-    """Names at the right ends of their lines, moved apart; a leader shows whose a moved one is."""
-    ground = ground or Ground()
+def end_labels(lines: Sequence[Line], x: LogAxis, y: LogAxis, box: Box, ground: Ground, beside: bool = True) -> Markup:
+    """Names at the right ends of their lines, moved apart; a leader shows whose a moved one is. Not `beside`: all inside the plot."""
     ended = [(line, x.at(line.points[-1].x), y.at(line.points[-1].y)) for line in lines if line.points]
-    outer = [place for place in ended if place[1] >= box.right - 40]
+    outer = [place for place in ended if beside and place[1] >= box.right - 40]
     parts: list[object] = []
     heights = spread([py for _, _, py in outer], 14, box.top + 4, box.bottom - 4)
     for (line, px, py), target in zip(outer, heights, strict=True):
@@ -73,7 +72,9 @@ def end_labels(lines: Sequence[Line], x: LogAxis, y: LogAxis, box: Box, ground: 
         parts.append(label(start, target + 4, shorten(line.series.name), "direct"))
     for line, px, py in (place for place in ended if place not in outer):
         width = 6.9 * len(shorten(line.series.name))
-        tries = ((px + 9, py - 8), (px - width / 2, py - 24), (px + 9, py + 6), (px - width / 2, py + 9), (px - width - 9, py - 18))
-        spot = ground.take(Area(left, top, left + width, top + 15) for left, top in tries)
+        sides = ((px + 9, -8), (px - width / 2, -24), (px + 9, 4), (px - width / 2, 9), (px - width - 9, -8), (px - width - 9, -20))
+        tries = [(left, py + shift + more) for more in (0, 14, -14, 28, -28) for left, shift in sides]
+        inside = [(left, top) for left, top in tries if left + width <= box.right + (30 if beside else 0) and top > box.top - 10]
+        spot = ground.take(Area(left, top, left + width, top + 15) for left, top in inside or tries)
         parts.append(label(spot.left, spot.top + 12, shorten(line.series.name), "direct"))
     return join(parts)

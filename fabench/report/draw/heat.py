@@ -14,6 +14,7 @@ __all__ = ["draw", "position"]
 
 _LETTER = 6.6
 _CELL_HEIGHT = 34.0
+_WIDTH = 580.0
 
 
 def position(ratio: float, furthest: float) -> float:
@@ -29,9 +30,9 @@ def reach(chart: HeatMap) -> float:
 
 def draw(chart: HeatMap) -> Markup:
     """The map as one SVG, with its scale below."""
-    left = 34 + _LETTER * max([len(row) for row in chart.rows], default=1)
-    cell = max(46.0, min(96.0, (560 - left) / max(1, len(chart.columns))))
-    width, top = left + cell * len(chart.columns) + 8, 30.0
+    left = 40 + _LETTER * max([len(row) for row in chart.rows], default=1)
+    cell = max(46.0, min(96.0, (_WIDTH - 8 - left) / max(1, len(chart.columns))))
+    width, top = left + cell * len(chart.columns) + 8, 38.0
     bottom = top + _CELL_HEIGHT * len(chart.rows)
     furthest = reach(chart)
     parts: list[object] = []
@@ -42,11 +43,11 @@ def draw(chart: HeatMap) -> Markup:
         for column in range(len(chart.columns)):
             place = (left + cell * column, top + _CELL_HEIGHT * row)
             parts.append(_cell(chart, row, column, place, cell, furthest))
-    parts.append(label(left + cell * len(chart.columns) / 2, 11, chart.x_label, "name", "middle"))
+    parts.append(label(left + cell * len(chart.columns) / 2, 13, chart.x_label, "name", "middle"))
     middle = (top + bottom) / 2
     parts.append(label(12, middle, chart.y_label, "name", "middle", transform=f"rotate(-90 12 {number(middle)})"))
-    parts.append(_scale(chart, left, bottom + 14, width, furthest))
-    return picture(max(width, 360.0), bottom + 54, chart.summary or chart.title, parts, "heat")
+    parts.append(_scale(chart, left, bottom + 14, max(width, left + 300), furthest))
+    return picture(max(width, _WIDTH), bottom + 46, chart.summary or chart.title, parts, "heat")
 
 
 def _cell(chart: HeatMap, row: int, column: int, place: tuple[float, float], width: float, furthest: float) -> Markup:
@@ -59,7 +60,7 @@ def _cell(chart: HeatMap, row: int, column: int, place: tuple[float, float], wid
         shown = label(centre, base, reason.partition(":")[0][:10] or words.DASH, "tiny", "middle")
         return element("g", element("title", f"{where}: {reason or 'not measured'}"), element("rect", class_="none", **size), shown, class_="pt")
     fill = diverging(position(value, furthest))
-    shown = element("text", words.show(value, "ratio"), x=centre, y=base, fill=ink_on(fill), class_="inside", text_anchor="middle")
+    shown = label(centre, base, words.show(value, "ratio"), f"inside {'white' if ink_on(fill) == '#ffffff' else 'black'}", "middle")
     title = element("title", f"{where}: {words.show(value, 'ratio')}")
     return element("g", title, element("rect", fill=fill, **size), shown, class_="pt")
 
@@ -72,7 +73,7 @@ def _scale(chart: HeatMap, left: float, top: float, width: float, furthest: floa
         fill = diverging(2 * index / (steps - 1) - 1)
         parts.append(element("rect", x=left + step * index, y=top, width=step + 0.5, height=9, fill=fill))
     for share, text, anchor in (
-        (0.0, f"{words.show(1 / furthest, 'ratio')} {chart.below}", "start"),
+        (0.0, f"1/{words.show(furthest, 'ratio')} {chart.below}", "start"),
         (0.5, "1x", "middle"),
         (1.0, f"{words.show(furthest, 'ratio')} {chart.above}", "end"),
     ):

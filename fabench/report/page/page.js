@@ -81,7 +81,8 @@
   const precise = (value) => {
     if (value === 0) return "0";
     const size = Math.abs(value);
-    if (size < 1e-3 || size >= 1e4) return value.toExponential(2).replace(/e([+-])(\d)$/, "e$10$2");
+    if (size >= 999.5 && size < 1e6) return grouped(value);
+    if (size < 1e-3 || size >= 1e6) return value.toExponential(2).replace(/e([+-])(\d)$/, "e$10$2");
     return String(Number(value.toPrecision(3)));
   };
   const percent = (value) => (100 * value).toFixed(Math.abs(value) >= 0.1 ? 0 : Math.abs(value) >= 0.01 ? 1 : 2) + " %";

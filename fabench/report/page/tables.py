@@ -35,7 +35,7 @@ def table(found: Table) -> Markup:
     shown = found.rows[:size]
     kinds = [_cell_class(column, [row[index] for row in shown]) for index, column in enumerate(found.columns)]
     heads = [
-        element("th", column.title, scope="col", class_="num" if column.numeric else None, data_cell=kind or None)
+        element("th", column.title, scope="col", class_="num" if column.numeric else "code" if kind == "code" else None, data_cell=kind or None)
         for column, kind in zip(found.columns, kinds, strict=True)
     ]
     body = [element("tr", *(_cell(value, column, kind) for value, column, kind in zip(row, found.columns, kinds, strict=True))) for row in shown]

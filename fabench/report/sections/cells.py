@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from fabench.report import words
 from fabench.report.blocks import Block, Column, Section, Table, Text, Value
 from fabench.report.readings import Readings
+from fabench.report.sections.order import tabulate
 from fabench.schema import STATUSES
 
 __all__ = ["counts", "failures", "section"]
@@ -36,6 +37,9 @@ def section(readings: Readings) -> Section | None:
     columns, values, constant = [], [], []
     for title, kind, name in _COLUMNS:
         found = [_clean(value) for value in readings.frame[name].tolist()]
+        if name == "m" and found == [_clean(value) for value in readings.frame["n"].tolist()]:
+            constant.append("m = n")
+            continue
         same = found.count(found[0]) == total
         if same and total > 1 and name not in _ALWAYS:
             if found[0] not in (None, 0, ""):
@@ -82,7 +86,7 @@ def failures(readings: Readings) -> Section | None:
             (status, name, _sizes(sizes), len(sizes), reason, setting)
             for (status, name, setting, reason), sizes in sorted(groups.items(), key=lambda item: (order[item[0][0]] == order["skipped"], order[item[0][0]]))
         ]
-        blocks.append(Table("failures", "Cells without a time", columns, rows, filterable=True))
+        blocks.append(tabulate("failures", "Cells without a time", columns, rows))
     else:
         blocks.append(Text(("Every cell gave a time.",)))
     return Section("failures", "Failures and skips", f"Of {len(readings.records):,} cells: {summary}.", tuple(blocks))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from fabench.analysis.crossover import Crossover
-from fabench.report import words
 from fabench.report.blocks import Block, Column, Section, Text, Value
 from fabench.report.readings import Readings
+from fabench.report.sections.charts import crossing
 from fabench.report.sections.order import main_first, tabulate
 
 __all__ = ["section"]
 
 _COLUMNS = (
-    Column("quadratic"), Column("linear"), Column("quantity"), Column("crossover n", "count"), Column("from (95 %)"), Column("to (95 %)"),
+    Column("quadratic"), Column("linear"), Column("quantity"), Column("crossover n", "count"), Column("95 % interval"),
     Column("ahead below"), Column("ahead above"), Column("both ran from n", "count"), Column("to n", "count"), Column("same function"),
     Column("note"), Column("setting"),
 )  # fmt: skip
@@ -30,11 +30,8 @@ def section(readings: Readings) -> Section | None:
 
 
 def _row(found: Crossover) -> tuple[Value, ...]:
-    n, low, high = None, "not reached", "not reached"
-    if found.n is not None:
-        n = found.n.value
-        low = ("below " if found.open_low else "") + words.integer(found.n.low)
-        high = ("above " if found.open_high else "") + words.integer(found.n.high)
+    n = None if found.n is None else found.n.value
+    span = "not reached" if found.n is None else crossing(found).partition(" ")[2].strip("()")
     same = "yes" if found.same_function else "no, another function"
     below = found.before if found.n is not None else found.after
-    return (found.first, found.second, found.quantity, n, low, high, below or "equal", found.after or "equal", *found.range, same, found.note, found.setting)
+    return (found.first, found.second, found.quantity, n, span, below or "equal", found.after or "equal", *found.range, same, found.note, found.setting)

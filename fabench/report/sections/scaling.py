@@ -56,7 +56,13 @@ def _grouped(left_out: Sequence[tuple[int, str]]) -> list[str]:
     reasons: dict[str, list[int]] = {}
     for n, why in left_out:
         reasons.setdefault(why, []).append(n)
-    return [f"{', '.join(f'{n:,}' for n in sizes)}: {why.replace('_', ' ')}" for why, sizes in reasons.items()]
+    return [f"{', '.join(f'{n:,}' for n in sizes)}: {_spelled(why)}" for why, sizes in reasons.items()]
+
+
+def _spelled(why: str) -> str:
+    """The status in words, the reason as it is."""
+    status, colon, reason = why.partition(":")
+    return words.status_words(status) + colon + reason
 
 
 def _share(found: Decomposition) -> tuple[Value, ...]:
