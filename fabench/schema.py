@@ -130,7 +130,7 @@ class Timing:
     """Raw samples in measured order: seconds per call, each the mean over `loops` calls.
 
     `stopped_by` is "target" (interval narrow enough) or "time" (budget used up). `compile_s`: first call of a compiled
-    implementation. `minor_faults` and `involuntary_switches` count over the sampling.
+    implementation, `compile_cached` whether a compiler's cache on disk shortened it. `minor_faults` and `involuntary_switches` count over the sampling.
     """
 
     clock: str
@@ -142,6 +142,7 @@ class Timing:
     cache: str
     first_call_s: float
     compile_s: float | None = None
+    compile_cached: bool | None = None
     threads: int | None = None
     minor_faults: int | None = None
     involuntary_switches: int | None = None

@@ -42,7 +42,7 @@ class _Operators(TorchDispatchMode):
     """Remembers the names of all operators that run."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -81,7 +81,8 @@ def _probe(case: Case, device: str, backend: SDPBackend) -> set[str]:
         output = core(case, backend)(q, k, v, padding)
         if case.needs_gradients:
             output.sum().backward()
-    return operators.names
+    names: set[str] = operators.names
+    return names
 
 
 def _words(error: Exception, warned: list[str]) -> str:

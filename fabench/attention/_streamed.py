@@ -12,24 +12,26 @@ from torch.autograd.function import once_differentiable
 
 from fabench.attention._tiles import Workspace, blocks, empty_like, taking_part, wide
 
-__all__ = ["is_safe", "streamed_forward", "streamed_with_gradients"]
+__all__ = ["is_sound", "streamed_forward", "streamed_with_gradients"]
 
 Tensor = torch.Tensor
 
-_SAFE = 30.0
+# Sums of unshifted exponentials between these have lost nothing: their largest term is far from overflow, and what is small beside it
+# is still far from the subnormal numbers.
+_SMALLEST, _LARGEST = 1e-13, 1e25
 # A term below this is lost beside the maximum's exp(0) = 1. Without a floor exp makes subnormal numbers, ten times slower.
 _FLOOR = -80.0
 
 
-def is_safe(x: Tensor) -> bool:
-    """Whether all of x lies where exp neither overflows nor vanishes, so that it needs no shift.
+def is_sound(sums: Tensor) -> bool:
+    """Whether exponentials with these sums needed no shift. False for NaN.
 
     Only asked on a CPU: elsewhere reading a result back would wait for the device.
     """
-    if x.device.type != "cpu":
+    if sums.device.type != "cpu":
         return False
-    low, high = torch.aminmax(x)
-    return -_SAFE <= low.item() and high.item() <= _SAFE
+    low, high = torch.aminmax(sums)
+    return _SMALLEST <= low.item() and high.item() <= _LARGEST
 
 
 def _finite(reference: Tensor) -> Tensor:
@@ -44,6 +46,13 @@ def _exp(x: Tensor, shift: Tensor | None, out: Tensor) -> Tensor:
     return torch.sub(x, shift, out=out).clamp_(min=_FLOOR).exp_()
 
 
+def _masked_sum(weights: Tensor, keep: Tensor | None) -> Tensor:
+    """Sums over the positions [G, 1, D_k] of weights [G, n, D_k], with those of padding set to 0."""
+    if keep is not None:
+        weights.mul_(keep)
+    return weights.sum(1, keepdim=True)
+
+
 class _KeySums:
     """Sums of exp(K - m) and exp(K - m)^T V over the tiles of a block, with a running maximum m where one is needed."""
 
@@ -54,24 +63,28 @@ class _KeySums:
         self.reference: Tensor | None = None  # m [G, 1, D_k]; None = 0
 
     def add(self, k: Tensor, v: Tensor, keep: Tensor | None, weights: Tensor) -> None:
-        """Add a tile K [G, n, D_k], V [G, n, D_v]; keep [G, n, 1] is 0 at padding, else 1. Spoils `weights` (may be K's memory)."""
-        if is_safe(k):
-            if self.reference is not None:
-                self._raise_reference(torch.zeros_like(self.reference))
-        else:
+        """Add a tile K [G, n, D_k], V [G, n, D_v]; keep [G, n, 1] is 0 at padding, else 1. Spoils `weights`."""
+        total = self._unshifted(k, keep, weights) if self.reference is None else None
+        if total is None:
             if keep is not None:
                 k = torch.add(k, keep.log(), out=weights)
             self._raise_reference(k.amax(1, keepdim=True))
-        _exp(k, None if self.reference is None else _finite(self.reference), weights)
-        if keep is not None:
-            weights.mul_(keep)
-        total = weights.sum(1, keepdim=True)
+            assert self.reference is not None
+            total = _masked_sum(_exp(k, _finite(self.reference), weights), keep)
+            total = total if self.total is None else self.total + total
         if self.total is None:
-            self.total = total
             torch.bmm(weights.transpose(1, 2), v, out=self.context)
         else:
-            self.total += total
             torch.baddbmm(self.context, weights.transpose(1, 2), v, out=self.context)
+        self.total = total
+
+    def _unshifted(self, k: Tensor, keep: Tensor | None, weights: Tensor) -> Tensor | None:
+        """The sums with exp(K) added, or None if K needs a shift first."""
+        if k.device.type != "cpu":
+            return None
+        total = _masked_sum(torch.exp(k, out=weights), keep)
+        total = total if self.total is None else total.add_(self.total)
+        return total if is_sound(total) else None
 
     def _raise_reference(self, top: Tensor) -> None:
         """Raise m to at least `top`, and rescale the sums so far."""
@@ -106,7 +119,7 @@ def _contexts(k: Tensor, v: Tensor, padding: Tensor | None) -> tuple[Tensor, Ten
         sums = _KeySums(context[part])
         for k_tile, v_tile, *hidden in tiles:
             wide_k, wide_v = space.widened("keys", k_tile), space.widened("values", v_tile)
-            sums.add(wide_k, wide_v, hidden[0] if hidden else None, space.like("keys", k_tile))
+            sums.add(wide_k, wide_v, hidden[0] if hidden else None, space.like("weights", k_tile))
         inverse[part], reference[part] = sums.finish()
         shifted |= sums.reference is not None
     return context, inverse, reference if shifted else None
@@ -114,12 +127,11 @@ def _contexts(k: Tensor, v: Tensor, padding: Tensor | None) -> tuple[Tensor, Ten
 
 def _query_weights(tile: Tensor, space: Workspace) -> tuple[Tensor, Tensor | None]:
     """softmax_channels of a tile [G, n, D_k]; a second result [G, n, 1] is what its rows are still to be multiplied by."""
-    q, weights = space.widened("queries", tile), space.like("queries", tile)
-    if is_safe(q):
-        torch.exp(q, out=weights)
-        return weights, weights.sum(-1, keepdim=True).reciprocal_()
-    if q is weights:
-        return weights.copy_(q.softmax(-1)), None
+    q, weights = space.widened("queries", tile), space.like("weights", tile)
+    if q.device.type == "cpu":
+        total = torch.exp(q, out=weights).sum(-1, keepdim=True)
+        if is_sound(total):
+            return weights, total.reciprocal_()
     return torch.softmax(q, -1, out=weights), None
 
 
@@ -182,7 +194,7 @@ def _key_gradients(
         small, transposed, mean = grad_context[part], grad_context[part].transpose(1, 2), delta[part]
         shift = None if reference is None else reference[part]
         for k_tile, v_tile, grad_k_tile, grad_v_tile, *hidden in tiles:
-            weights = _exp(space.widened("keys", k_tile), shift, space.like("keys", k_tile))
+            weights = _exp(space.widened("keys", k_tile), shift, space.like("weights", k_tile))
             if hidden:
                 weights.mul_(hidden[0])
             wide_v = space.widened("values", v_tile)

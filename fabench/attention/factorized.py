@@ -17,8 +17,9 @@ Cost family: linear in n in time and memory. Two paths:
   float32, rounded once) and other devices (one tile) take it too.
 - `_whole`: a CPU's smaller tensors, where calls count and memory does not: few calls, exponentials saved instead of Q and K.
 
-A tile whose logits all lie within +-30 needs no maximum: exp neither overflows nor vanishes there, and sums of such terms lose no digit.
-Every other takes the exact path, so the result never depends on the check; it costs one read of the tile and saves two passes.
+Exponentials are first taken without subtracting a maximum, and the sums tell whether that was harmless: far from overflow, and far from
+where terms vanish, they have lost no digit. Else the tile is taken again with the maximum, so the result never depends on the check.
+It saves two passes over Q and K for ordinary logits, and costs one for others.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from __future__ import annotations
 import torch
 
 from fabench.attention._scaled import scaled
-from fabench.attention._streamed import is_safe, streamed_forward, streamed_with_gradients
-from fabench.attention._whole import whole_forward, whole_with_gradients
+from fabench.attention._streamed import streamed_forward, streamed_with_gradients
+from fabench.attention._whole import exponentials, whole_forward, whole_with_gradients
 from fabench.attention.base import Core
 from fabench.schema import Case
 
@@ -46,17 +47,18 @@ def _is_small(x: torch.Tensor) -> bool:
 
 
 def _fits_whole(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None) -> bool:
-    """Whether the short path may be taken: CPU, no padding, no half precision, no large tensor, no key that needs a shift."""
+    """Whether the short path may be tried: CPU, no padding, no half precision, no large tensor."""
     if padding is not None or q.device.type != "cpu" or q.dtype not in (torch.float32, torch.float64):
         return False
-    return _is_small(q) and _is_small(k) and _is_small(v) and is_safe(k.detach())
+    return _is_small(q) and _is_small(k) and _is_small(v)
 
 
 def _softmax_form(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
     """Q [B, H, N, D_k], K [B, H, M, D_k], V [B, H, M, D_v] -> [B, H, N, D_v]."""
     differentiate = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    if _fits_whole(q, k, v, padding):
-        return whole_with_gradients(q, k, v) if differentiate else whole_forward(q, k, v)
+    found = exponentials(k) if _fits_whole(q, k, v, padding) else None
+    if found is not None:
+        return whole_with_gradients(q, k, v, *found) if differentiate else whole_forward(q, *found, v)
     return streamed_with_gradients(q, k, v, padding) if differentiate else streamed_forward(q, k, v, padding)
 
 

@@ -79,13 +79,13 @@ def _run(job: Job, record: Record, phases: _Phases) -> Record:
     phases.enter("inputs")
     given = inputs.make(cell.case, measure, device.torch_device)
     measured = subject.build(cell.case, implementation, cell.device, given)
-    record, first_call_s = _checked(record, measured, function, facts.compiles, device, phases)
+    record, first = _checked(record, measured, function, facts.compiles, device, phases)
     if record.status != Status.OK or measure.check_only:
         return record
     call = measured.call()
     call()  # the mode's own callable once: bwd and fwd run other code than the check (no graph, a kept graph)
     try:
-        times = timing.time_call(device, call, measure, first_call_s, facts.compiles, phases.enter)
+        times = timing.time_call(device, call, measure, first, phases.enter)
         record = replace(record, timing=times)
         if measure.memory:
             phases.enter("memory")
@@ -97,18 +97,25 @@ def _run(job: Job, record: Record, phases: _Phases) -> Record:
 
 def _checked(
     record: Record, measured: subject.Subject, function: str, compiles: bool, device: Device, phases: _Phases
-) -> tuple[Record, float]:
-    """The record with check and FLOPs (status ok or incorrect), and the seconds of the first call."""
+) -> tuple[Record, timing.FirstCall]:
+    """The record with check and FLOPs (status ok or incorrect), and the first call."""
     rows = check.sampled_rows(measured.case, function, measured.inputs.seed)
     gradient = check.upstream(measured, rows) if measured.case.needs_gradients else None
     phases.enter("compile" if compiles else "first call")
     before = time.perf_counter()
     result = check.compute(measured, gradient)
     device.synchronise()
-    first_call_s = time.perf_counter() - before
+    first = timing.FirstCall(time.perf_counter() - before, compiles, _cache_hits() > 0 if compiles else None)
     phases.enter("check")
     outcome = check.compare(measured, result, gradient, function, rows)
     record = replace(record, check=outcome, flop=None if compiles else flop.count(measured.call()))
     if not outcome.passed:
-        return replace(record, status=Status.INCORRECT, reason=check.describe_failure(outcome.tensors)), first_call_s
-    return replace(record, status=Status.OK, reason=None), first_call_s
+        return replace(record, status=Status.INCORRECT, reason=check.describe_failure(outcome.tensors)), first
+    return replace(record, status=Status.OK, reason=None), first
+
+
+def _cache_hits() -> int:
+    """Graphs of this process that Inductor found in its cache on disk instead of compiling them."""
+    from torch._dynamo.utils import counters
+
+    return counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]

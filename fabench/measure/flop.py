@@ -19,7 +19,7 @@ class _Counter(TorchDispatchMode):
     """Adds up the formula of every operator that has one."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

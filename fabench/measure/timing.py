@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fabench.devices.base import Call, Device
 from fabench.schema import Measure, Timing
 
-__all__ = ["half_width", "time_call"]
+__all__ = ["FirstCall", "half_width", "time_call"]
 
 _Z = 1.96
 _MIN_INTERVAL_SAMPLES = 6  # below, no two order statistics enclose the median with 95 %
@@ -32,6 +32,15 @@ def half_width(ordered: list[float]) -> float:
         return math.inf
     low = max(0, math.floor((count - _Z * math.sqrt(count)) / 2))
     return (ordered[count - 1 - low] - ordered[low]) / 2 / ordered[count // 2]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCall:
+    """The very first call of a process: its seconds, whether it compiled, and whether a compiler's cache spared a part of that."""
+
+    seconds: float
+    compiled: bool = False
+    cached: bool | None = None
 
 
 @dataclass
@@ -69,10 +78,8 @@ def _sample(device: Device, call: Call, loops: int, measure: Measure) -> tuple[l
             return samples, "time"
 
 
-def time_call(
-    device: Device, call: Call, measure: Measure, first_call_s: float, compiles: bool, on_phase: Callable[[str], None]
-) -> Timing:
-    """Times `call` on `device`. `first_call_s` was measured by the check; for code that compiles it is the compile time too."""
+def time_call(device: Device, call: Call, measure: Measure, first: FirstCall, on_phase: Callable[[str], None]) -> Timing:
+    """Times `call` on `device`; `first` was measured by the check."""
     on_phase("warm-up")
     warm = _warm_up(device, call, measure.warmup_s)
     loops = max(1, math.ceil(measure.min_sample_s / warm.per_call_s)) if warm.per_call_s > 0 else 1
@@ -93,8 +100,9 @@ def time_call(
         warmup_calls=warm.calls,
         stopped_by=stopped_by,
         cache=measure.cache,
-        first_call_s=first_call_s,
-        compile_s=first_call_s if compiles else None,
+        first_call_s=first.seconds,
+        compile_s=first.seconds if first.compiled else None,
+        compile_cached=first.cached,
         threads=device.describe().get("threads"),
         minor_faults=after.ru_minflt - before.ru_minflt,
         involuntary_switches=after.ru_nivcsw - before.ru_nivcsw,

@@ -76,14 +76,15 @@ class AttentionBlock(nn.Module):
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         """[B, N, D] or [B, D, *space] -> [B, H, N, D / H], a view."""
         if self.dims == 1:
-            return x.unflatten(2, (self.head_count, -1)).transpose(1, 2)
-        return x.flatten(2).unflatten(1, (self.head_count, -1)).transpose(2, 3)
+            return x.reshape(*x.shape[:2], self.head_count, -1).transpose(1, 2)
+        return x.flatten(2).reshape(x.shape[0], self.head_count, x.shape[1] // self.head_count, -1).transpose(2, 3)
 
     def _joined(self, out: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """[B, H, N, D] -> the layout of x, heads side by side in the channels."""
         if self.dims == 1:
             return out.transpose(1, 2).flatten(2)
-        return out.transpose(2, 3).flatten(1, 2).unflatten(2, x.shape[2:])
+        joined = out.transpose(2, 3).flatten(1, 2)
+        return joined.reshape(*joined.shape[:2], *x.shape[2:])
 
 
 def _require(in_channels: int, key_channels: int, head_count: int, value_channels: int, dims: int, pool: int) -> None:

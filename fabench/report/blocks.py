@@ -86,7 +86,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve. `fit` is its fitted straight line (two ends), drawn thin through the points."""
+    """One curve, and where on the x axis it has no value."""
 
     series: Series
     points: tuple[Point, ...]
@@ -95,10 +95,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A vertical mark with an interval: a crossover."""
+    """A vertical mark with an interval, a crossover: `text` says where, `detail` who passes whom."""
 
     x: Estimate
     text: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

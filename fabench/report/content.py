@@ -8,7 +8,19 @@ from fabench.report import words
 from fabench.report.blocks import Report, Section
 from fabench.report.readings import Readings, read
 from fabench.report.sections import (
-    accuracy, cells, crossovers, factors, fits, hardware, heads, modules, overview, paper, provenance, scaling, settings,
+    accuracy,
+    cells,
+    crossovers,
+    factors,
+    fits,
+    hardware,
+    heads,
+    modules,
+    overview,
+    paper,
+    provenance,
+    scaling,
+    settings,
 )  # fmt: skip
 from fabench.schema import Environment, Record
 
@@ -26,11 +38,15 @@ def build(
     records: Sequence[Record],
     environments: Sequence[Environment],
     title: str = "",
-    reproduce: Callable[[Record], str] = words.reproduce,
+    reproduce: Callable[[Record], str] | None = None,
     warnings: Sequence[str] = (),
 ) -> Report:
     """The report of these records. `reproduce` gives the command that measures a cell again."""
-    return compose(read(records, environments, reproduce), title, warnings)
+    return compose(
+        read(records, environments, reproduce or words.reproduce_with(environments[0].suite if environments else "")),
+        title,
+        warnings,
+    )
 
 
 def compose(readings: Readings, title: str = "", warnings: Sequence[str] = ()) -> Report:
@@ -56,5 +72,9 @@ def _subtitle(readings: Readings) -> str:
         device = readings.frame["device"].iloc[0] if len(readings.frame) else ""
         known = one.devices.get(device) or {}
         name = known.get("name") if isinstance(known, dict) else None
-        parts += [str(name or one.host.get("cpu") or ""), one.started_at, f"torch {one.packages.get('torch')}" if one.packages.get("torch") else ""]
+        parts += [
+            str(name or one.host.get("cpu") or ""),
+            one.started_at,
+            f"torch {one.packages.get('torch')}" if one.packages.get("torch") else "",
+        ]
     return words.plain(" · ".join(part for part in parts if part))

@@ -83,7 +83,10 @@ def read(records: Sequence[Record], environments: Sequence[Environment], reprodu
         memory_crossovers=crossovers(frame, "memory"),
         capacities=capacities(frame),
         speedups=_agreed(speedups(frame), [said.speedup] if said.speedup else []),
-        across=_agreed([found for found in speedups(frame, other_function=True) if not found.same_function], [said.speedup] if said.speedup else []),
+        across=_agreed(
+            [found for found in speedups(frame, other_function=True) if not found.same_function],
+            [said.speedup] if said.speedup else [],
+        ),
         roofline=_roofline(frame, environments),
         paper=compare(frame),
         reproduce=reproduce,
@@ -135,7 +138,9 @@ def _roofline(frame: pd.DataFrame, environments: Sequence[Environment]) -> list[
     found: list[RooflinePoint] = []
     left = frame
     for environment in environments:
-        known = left["device"].map(lambda name, seen=environment.devices: name in seen or name.partition(":")[0] in seen).astype(bool)
+        known = (
+            left["device"].map(lambda name, seen=environment.devices: name in seen or name.partition(":")[0] in seen).astype(bool)
+        )
         found += roofline(left[known], environment)
         left = left[~known]
     return found

@@ -54,7 +54,9 @@ def look(style: int) -> Look:
 
 def _mix(first: str, second: str, share: float) -> str:
     pairs = zip((1, 3, 5), (1, 3, 5), strict=True)
-    return "#" + "".join(f"{round(int(first[a : a + 2], 16) * (1 - share) + int(second[b : b + 2], 16) * share):02x}" for a, b in pairs)
+    return "#" + "".join(
+        f"{round(int(first[a : a + 2], 16) * (1 - share) + int(second[b : b + 2], 16) * share):02x}" for a, b in pairs
+    )
 
 
 def diverging(position: float) -> str:

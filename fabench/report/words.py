@@ -5,13 +5,26 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections.abc import Callable
 
 from fabench import units
 from fabench.analysis.estimate import Estimate
 from fabench.report.blocks import Value
-from fabench.schema import Record
+from fabench.schema import Cell, Record
 
-__all__ = ["DASH", "clean", "exponent", "integer", "interval", "plain", "reproduce", "show", "show_estimate", "status_words", "title_of"]
+__all__ = [
+    "DASH",
+    "clean",
+    "exponent",
+    "integer",
+    "interval",
+    "plain",
+    "reproduce_with",
+    "show",
+    "show_estimate",
+    "status_words",
+    "title_of",
+]
 
 DASH = "–"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -53,7 +66,7 @@ def exponent(value: float) -> str:
     return f"{value:.2f}"
 
 
-_SCALARS = {
+_SCALARS: dict[str, Callable[[float], str]] = {
     "count": integer,
     "integer": lambda value: f"{value:.0f}",
     "number": _number,
@@ -108,6 +121,27 @@ def title_of(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def reproduce(record: Record) -> str:
-    """The command that measures a cell again."""
-    return f"fabench cell {shlex.quote(record.cell.id)}"
+def reproduce_with(suite: str) -> Callable[[Record], str]:
+    """The command that measures a cell again: the suite, with every axis set to the cell's value."""
+    start = f"fabench sweep {shlex.quote(clean(suite)) if suite else 'quick'}"
+    return lambda record: f"{start} {_options(record.cell)}"
+
+
+def _options(cell: Cell) -> str:
+    case = cell.case
+    values: dict[str, object] = {
+        "implementation": shlex.quote(clean(cell.implementation)),
+        "device": shlex.quote(clean(cell.device)),
+    }
+    values[{None: "n", 1: "image"}.get(None if case.space is None else case.space.count("x"), "video")] = case.space or case.n
+    values["m"] = case.m if case.m != case.n else None
+    values |= {
+        name.replace("_", "-"): getattr(case, name) for name in ("batch", "heads", "d_k", "d_v", "dtype", "mode", "normalisation")
+    }
+    values |= {"scale": shlex.quote(case.scale), "mask": case.mask, "scope": case.scope, "channels": case.channels}
+    values |= {
+        name: None if flag is None else str(flag).lower()
+        for name, flag in (("reprojection", case.reprojection), ("residual", case.residual))
+    }
+    values["pool"] = case.pool
+    return " ".join(f"--{name} {value}" for name, value in values.items() if value is not None)

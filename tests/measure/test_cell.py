@@ -18,6 +18,8 @@ from fabench.schema import Case, Cell, Job, Measure, Record, from_json, to_json
 
 QUICK = Measure(warmup_s=0.001, max_s=0.01, min_samples=3, min_sample_s=1e-5)
 
+MODULE: dict[str, Any] = {"channels": 32, "reprojection": True, "residual": True, "pool": 1}
+
 
 def run(implementation: str, measure: Measure = QUICK, **fields: Any) -> Record:
     case = Case(**({"n": 48, "m": 48, "heads": 2, "d_k": 8, "d_v": 16} | fields))
@@ -50,7 +52,7 @@ def test_every_implementation_ends_ok_or_says_why(name: str, mode: str) -> None:
 
 @pytest.mark.parametrize("scope", ["core", "module"])
 def test_flops_are_counted(scope: str) -> None:
-    extra = {"channels": 32, "reprojection": True, "residual": True, "pool": 1} if scope == "module" else {}
+    extra = MODULE if scope == "module" else {}
     for name, order in (("factorized", 1), ("factorized_plain", 1), ("dot_product", 2)):
         record = run(name, scope=scope, **extra)
         assert record.flop == cost.of(record.cell.case, order, order).flop, name
@@ -119,7 +121,10 @@ def test_a_wrong_gradient_is_incorrect(mode: str, monkeypatch: pytest.MonkeyPatc
     [
         (MemoryError(), "out_of_memory"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), "out_of_memory"),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "out_of_memory",
+        ),
         (type("OutOfResources", (Exception,), {})("shared memory"), "out_of_resources"),
         (RuntimeError("CUDA error: an illegal memory access"), "crashed"),
         (ZeroDivisionError("division\nby zero"), "crashed"),
@@ -186,10 +191,12 @@ def test_sampled_rows_bound_the_check_and_contain_the_ends() -> None:
 
 @pytest.mark.parametrize("mode", ["fwd", "fwd_bwd"])
 @pytest.mark.parametrize("scope", ["core", "module"])
-def test_the_check_on_sampled_rows_sees_wrong_rows_and_passes_right_ones(mode: str, scope: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_on_sampled_rows_sees_wrong_rows_and_passes_right_ones(
+    mode: str, scope: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(check, "_MAP_ELEMENTS", 512)
     monkeypatch.setattr(check, "_MIN_ROWS", 8)
-    extra = {"channels": 32, "reprojection": True, "residual": True, "pool": 1} if scope == "module" else {}
+    extra = MODULE if scope == "module" else {}
     record = run("dot_product", mode=mode, scope=scope, **extra)
     assert record.status == "ok", record.reason
     assert record.check is not None
@@ -235,7 +242,10 @@ def test_saved_bytes_of_a_module_are_v1s_memory_formula(name: str, order: int) -
 
 def test_tolerances_follow_the_dtype_and_leave_room_without_letting_faults_through() -> None:
     for function in ("dot-product softmax attention", "factorized softmax attention", "scaled product attention"):
-        limits = [tolerance(Case(n=1024, m=1024, dtype=dtype), function, False) for dtype in ("float64", "float32", "float16", "bfloat16")]
+        limits = [
+            tolerance(Case(n=1024, m=1024, dtype=dtype), function, False)
+            for dtype in ("float64", "float32", "float16", "bfloat16")
+        ]
         assert limits == sorted(limits)
         assert limits[0] < 1e-12
         assert limits[1] < 2e-5
@@ -251,4 +261,7 @@ def test_right_implementations_stay_well_inside_their_tolerance(dtype: str, norm
         record = run(name, dtype=dtype, normalisation=normalisation, mode="fwd_bwd", n=200, m=200, d_k=16, d_v=16)
         assert record.status == "ok", (name, record.reason)
         assert record.check is not None
-        assert all(error.error is not None and error.error < 0.7 * error.tolerance for error in record.check.tensors), (name, record.check)
+        assert all(error.error is not None and error.error < 0.7 * error.tolerance for error in record.check.tensors), (
+            name,
+            record.check,
+        )

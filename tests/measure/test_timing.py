@@ -54,7 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted, float], Call]:
     """Makes the module's clock the device's; returns a call that takes scripted time in the warm-up."""
 
     def wind(device: Scripted, call_s: float) -> Call:
-        monkeypatch.setattr(timing.time, "perf_counter", lambda: device.now)
+        monkeypatch.setattr("fabench.measure.timing.time.perf_counter", lambda: device.now)
 
         def call() -> None:
             device.now += call_s
@@ -66,7 +66,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted, float], Call]:
 
 def measured(device: Scripted, call: Call, **settings: Any) -> Any:
     phases: list[str] = []
-    result = timing.time_call(device, call, Measure(**settings), 0.5, compiles=False, on_phase=phases.append)
+    result = timing.time_call(device, call, Measure(**settings), timing.FirstCall(0.5), phases.append)
     assert phases == ["warm-up", "timing"]
     return result
 

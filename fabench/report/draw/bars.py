@@ -55,7 +55,9 @@ def _bar(bar: Bar, left: float, slot: float, y: LogAxis, box: Box, kind: str) ->
         parts.append(label(middle + 4, box.bottom - 7, bar.missing, "small strong halo", transform=turn))
     if bar.predicted:
         expected = y.inside(bar.predicted)
-        parts.append(element("rect", x=start + width + 1, y=expected, width=width, height=box.bottom - expected, class_="hollow", rx=1.5))
+        parts.append(
+            element("rect", x=start + width + 1, y=expected, width=width, height=box.bottom - expected, class_="hollow", rx=1.5)
+        )
         top = min(top, expected)
     if bar.value:
         shown = words.show(bar.value, kind)
@@ -67,7 +69,9 @@ def _bar(bar: Bar, left: float, slot: float, y: LogAxis, box: Box, kind: str) ->
 def square(series: Series) -> Markup:
     """A legend's picture: the bar's colour."""
     shape = element("rect", x=1, y=2, width=11, height=11, class_="bar", rx=1.5)
-    return element("svg", shape, class_=f"swatch {colour(series.style)}", viewBox="0 0 13 15", width=13, height=15, aria_hidden="true")
+    return element(
+        "svg", shape, class_=f"swatch {colour(series.style)}", viewBox="0 0 13 15", width=13, height=15, aria_hidden="true"
+    )
 
 
 def key(predicted: bool) -> Markup:

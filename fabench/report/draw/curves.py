@@ -72,7 +72,14 @@ def end_labels(lines: Sequence[Line], x: LogAxis, y: LogAxis, box: Box, ground: 
         parts.append(label(start, target + 4, shorten(line.series.name), "direct"))
     for line, px, py in (place for place in ended if place not in outer):
         width = 6.9 * len(shorten(line.series.name))
-        sides = ((px + 9, -8), (px - width / 2, -24), (px + 9, 4), (px - width / 2, 9), (px - width - 9, -8), (px - width - 9, -20))
+        sides = (
+            (px + 9, -8),
+            (px - width / 2, -24),
+            (px + 9, 4),
+            (px - width / 2, 9),
+            (px - width - 9, -8),
+            (px - width - 9, -20),
+        )
         tries = [(left, py + shift + more) for more in (0, 14, -14, 28, -28) for left, shift in sides]
         inside = [(left, top) for left, top in tries if left + width <= box.right + (30 if beside else 0) and top > box.top - 10]
         spot = ground.take(Area(left, top, left + width, top + 15) for left, top in inside or tries)

@@ -58,9 +58,17 @@ def _cell(chart: HeatMap, row: int, column: int, place: tuple[float, float], wid
     if value is None:
         reason = chart.reasons[row][column]
         shown = label(centre, base, reason.partition(":")[0][:10] or words.DASH, "tiny", "middle")
-        return element("g", element("title", f"{where}: {reason or 'not measured'}"), element("rect", class_="none", **size), shown, class_="pt")
+        return element(
+            "g",
+            element("title", f"{where}: {reason or 'not measured'}"),
+            element("rect", class_="none", **size),
+            shown,
+            class_="pt",
+        )
     fill = diverging(position(value, furthest))
-    shown = label(centre, base, words.show(value, "ratio"), f"inside {'white' if ink_on(fill) == '#ffffff' else 'black'}", "middle")
+    shown = label(
+        centre, base, words.show(value, "ratio"), f"inside {'white' if ink_on(fill) == '#ffffff' else 'black'}", "middle"
+    )
     title = element("title", f"{where}: {words.show(value, 'ratio')}")
     return element("g", title, element("rect", fill=fill, **size), shown, class_="pt")
 

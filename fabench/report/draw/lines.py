@@ -66,7 +66,7 @@ def _limit(value: float, text: str, y: LogAxis, box: Box, ground: Ground) -> Mar
 def _mark(mark: Mark, x: LogAxis, box: Box, ground: Ground) -> Markup:
     """The crossover's line and interval, and beside it its n in bold over who passes whom."""
     low, high, place = x.inside(mark.x.low), x.inside(mark.x.high), x.inside(mark.x.value)
-    head, _, tail = mark.text.partition("\n")
+    head, tail = mark.text, mark.detail
     width = max(width_of(head, 6.8), width_of(tail)) + 4
     rights = [start for start in (place + 8, place - 8 - width) if start >= box.left - 4 and start + width <= box.right + 60]
     heights = [box.bottom - 40, box.top + 2, box.bottom - 76, box.top + 38, box.bottom - 112, box.top + 74]
@@ -127,5 +127,3 @@ def _happened(line: Line) -> str:
     """What happened, each thing once, in the order of n: `OUT OF MEMORY, SKIPPED`."""
     found = list(dict.fromkeys(gap.text for gap in sorted(line.missing, key=lambda gap: gap.x)))
     return ", ".join(found) if len(found) < 3 else f"{found[0]}, {found[1]}, ..."
-
-

@@ -9,7 +9,20 @@ from fabench.report.draw.axis import LogAxis, Tick
 from fabench.report.draw.markup import Markup, element, join, number
 from fabench.report.style import look
 
-__all__ = ["Box", "colour", "dash", "horizontal_axis", "label", "marker", "picture", "point", "shorten", "spread", "swatch", "vertical_axis"]
+__all__ = [
+    "Box",
+    "colour",
+    "dash",
+    "horizontal_axis",
+    "label",
+    "marker",
+    "picture",
+    "point",
+    "shorten",
+    "spread",
+    "swatch",
+    "vertical_axis",
+]
 
 _PATHS = {
     "square": "M-4-4H4V4H-4Z",
@@ -56,12 +69,16 @@ def swatch(series: Series) -> Markup:
     """A legend's picture: line, dash and marker."""
     line = element("path", d="M1 7H37", class_="l", stroke_dasharray=dash(series.style))
     parts = (line, marker(series.style, 19.0, 7.0))
-    return element("svg", *parts, class_=f"swatch {colour(series.style)}", viewBox="0 0 38 14", width=38, height=14, aria_hidden="true")
+    return element(
+        "svg", *parts, class_=f"swatch {colour(series.style)}", viewBox="0 0 38 14", width=38, height=14, aria_hidden="true"
+    )
 
 
 def label(x: float, y: float, content: object, kind: str = "", anchor: str = "start", **more: str | float | None) -> Markup:
     """Text at a place."""
-    return element("text", content, x=float(x), y=float(y), class_=kind or None, text_anchor=None if anchor == "start" else anchor, **more)
+    return element(
+        "text", content, x=float(x), y=float(y), class_=kind or None, text_anchor=None if anchor == "start" else anchor, **more
+    )
 
 
 def shorten(name: str, most: int = 24) -> str:
@@ -72,7 +89,12 @@ def shorten(name: str, most: int = 24) -> str:
 def picture(width: float, height: float, summary: str, parts: Sequence[object], kind: str = "") -> Markup:
     """The SVG of a chart; what it says is in `summary`."""
     return element(
-        "svg", *parts, class_=f"chart {kind}".strip(), viewBox=f"0 0 {number(width)} {number(height)}", role="img", aria_label=summary
+        "svg",
+        *parts,
+        class_=f"chart {kind}".strip(),
+        viewBox=f"0 0 {number(width)} {number(height)}",
+        role="img",
+        aria_label=summary,
     )
 
 

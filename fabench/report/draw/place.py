@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Area", "Ground", "LETTER", "width_of"]
+__all__ = ["LETTER", "Area", "Ground", "width_of"]
 
 LETTER = 6.5
 _STEP = 6.0
@@ -44,7 +45,7 @@ class Ground:
 
     def add_curve(self, places: Sequence[tuple[float, float]]) -> None:
         """A polyline, as points a few units apart."""
-        for (x, y), (x2, y2) in zip(places, places[1:], strict=False):
+        for (x, y), (x2, y2) in itertools.pairwise(places):
             steps = max(1, math.ceil(math.hypot(x2 - x, y2 - y) / _STEP))
             self.points += [(x + (x2 - x) * step / steps, y + (y2 - y) * step / steps) for step in range(steps)]
         self.points += places[-1:]

@@ -45,11 +45,19 @@ def _roof(chart: Roofline, ridge: float, x: LogAxis, y: LogAxis, ground: Ground)
     start = max(x.low, y.low / chart.bytes_per_s)
     foot, top = (x.at(start), y.at(start * chart.bytes_per_s)), (x.at(ridge), y.at(chart.flop_per_s))
     ground.add_curve([foot, top, (x.end, top[1])])
-    texts = (f"measured peak {words.show(chart.flop_per_s, 'flops')}", f"copy bandwidth {words.show(chart.bytes_per_s, 'bandwidth')}")
+    texts = (
+        f"measured peak {words.show(chart.flop_per_s, 'flops')}",
+        f"copy bandwidth {words.show(chart.bytes_per_s, 'bandwidth')}",
+    )
     wide = [width_of(text) for text in texts]
     peak = ground.take(Area(x.end - wide[0] - 4, top[1] + shift, x.end - 4, top[1] + shift + 15) for shift in (-20, 6, -34))
     middle = ((foot[0] + top[0]) / 2, (foot[1] + top[1]) / 2)
-    tries = ((middle[0] + 14, middle[1] + 6), (middle[0] + 14, middle[1] - 4), (foot[0] + 8, top[1] - 20), (middle[0] + 14, middle[1] + 30))
+    tries = (
+        (middle[0] + 14, middle[1] + 6),
+        (middle[0] + 14, middle[1] - 4),
+        (foot[0] + 8, top[1] - 20),
+        (middle[0] + 14, middle[1] + 30),
+    )
     copy = ground.take(Area(left, above, left + wide[1], above + 15) for left, above in tries)
     d = f"M{number(foot[0])} {number(foot[1])}L{number(top[0])} {number(top[1])}H{number(x.end)}"
     labels = [label(area.left, area.top + 12, text, "halo small") for area, text in zip((peak, copy), texts, strict=True)]

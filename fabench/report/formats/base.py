@@ -78,15 +78,17 @@ def save(path: Path, content: str | bytes) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         Path(temporary).chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except OSError as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
-        raise StoreError(f"can't write {path}: {error.strerror or type(error).__name__}; free space or choose another folder") from None
+        raise StoreError(
+            f"can't write {path}: {error.strerror or type(error).__name__}; free space or choose another folder"
+        ) from None
     return path
 
 

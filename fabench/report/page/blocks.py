@@ -6,7 +6,19 @@ from collections.abc import Iterable, Sequence
 
 from fabench.report import words
 from fabench.report.blocks import (
-    BarChart, Block, Chart, Column, HeatMap, Line, LineChart, Roofline, Section, Series, Table, Text, Value,
+    BarChart,
+    Block,
+    Chart,
+    Column,
+    HeatMap,
+    Line,
+    LineChart,
+    Roofline,
+    Section,
+    Series,
+    Table,
+    Text,
+    Value,
 )  # fmt: skip
 from fabench.report.draw import bars, heat, lines, roofline
 from fabench.report.draw.markup import Markup, element, join, powers
@@ -60,7 +72,9 @@ def _figure(chart: Chart, kind: str | None = None) -> Markup:
     parts: list[object] = [element("figcaption", title)]
     if series:
         hollow = isinstance(chart, BarChart) and any(bar.predicted for group in chart.groups for bar in group.bars)
-        parts.append(element("ul", *(_entry(one, isinstance(chart, BarChart)) for one in series), bars.key(hollow), class_="legend"))
+        parts.append(
+            element("ul", *(_entry(one, isinstance(chart, BarChart)) for one in series), bars.key(hollow), class_="legend")
+        )
     hint = f"{chart.title}: arrow keys read the values"
     parts.append(element("div", svg, class_="plot", tabindex="0", role="group", aria_label=hint))
     if chart.note:
@@ -89,24 +103,48 @@ def _entry(series: Series, block: bool) -> Markup:
 def _values(chart: Chart, columns: Sequence[Column], rows: Iterable[Sequence[Value]]) -> Markup:
     heads = [element("th", column.title, scope="col", class_="num" if column.numeric else None) for column in columns]
     body = [
-        element("tr", *(element("td", words.show(value, column.kind), class_="num" if column.numeric else None) for value, column in zip(row, columns, strict=True)))
+        element(
+            "tr",
+            *(
+                element("td", words.show(value, column.kind), class_="num" if column.numeric else None)
+                for value, column in zip(row, columns, strict=True)
+            ),
+        )
         for row in rows
     ]
-    grid = element("table", element("thead", element("tr", *heads)), element("tbody", *body), aria_label=f"Values of {chart.title}")
+    grid = element(
+        "table", element("thead", element("tr", *heads)), element("tbody", *body), aria_label=f"Values of {chart.title}"
+    )
     return element("div", grid, class_="scroll", tabindex="0", role="region", aria_label=f"Values of {chart.title}")
 
 
 def values(chart: Chart) -> tuple[tuple[Column, ...], list[tuple[Value, ...]]]:
     """What a chart shows, as rows."""
+    columns: tuple[Column, ...]
     if isinstance(chart, LineChart):
-        columns = (Column("series"), Column("n", "count"), Column(chart.y_label, chart.y_kind), Column("low", chart.y_kind), Column("high", chart.y_kind), Column("missing"))
+        columns = (
+            Column("series"),
+            Column("n", "count"),
+            Column(chart.y_label, chart.y_kind),
+            Column("low", chart.y_kind),
+            Column("high", chart.y_kind),
+            Column("missing"),
+        )
         return columns, [row for line in chart.lines for row in _line_rows(line.series.name, line)]
     if isinstance(chart, Roofline):
         columns = (Column("series"), Column("FLOP/B", "number"), Column("rate", "flops"), Column("point"))
         return columns, [(line.series.name, point.x, point.y, point.label) for line in chart.lines for point in line.points]
     if isinstance(chart, BarChart):
-        columns = (Column("n"), Column("series"), Column("measured", chart.y_kind), Column("predicted", chart.y_kind), Column("missing"))
-        return columns, [(group.title, bar.series.name, bar.value, bar.predicted, bar.missing) for group in chart.groups for bar in group.bars]
+        columns = (
+            Column("n"),
+            Column("series"),
+            Column("measured", chart.y_kind),
+            Column("predicted", chart.y_kind),
+            Column("missing"),
+        )
+        return columns, [
+            (group.title, bar.series.name, bar.value, bar.predicted, bar.missing) for group in chart.groups for bar in group.bars
+        ]
     columns = (Column(chart.y_label), *(Column(name, "ratio") for name in chart.columns))
     return columns, [(name, *row) for name, row in zip(chart.rows, chart.values, strict=True)]
 

@@ -96,7 +96,8 @@ def _head(line: bytes) -> tuple[int, int]:
         head: Any = json.loads(line)
     except (ValueError, RecursionError):
         raise StoreError("the report's data is damaged: its first line is no JSON") from None
-    counts = (head.get("environments"), head.get("records")) if isinstance(head, dict) else (None, None)
-    if not isinstance(head, dict) or head.get("format") != _FORMAT or not all(type(count) is int and 0 <= count < 2**40 for count in counts):
+    known = head if isinstance(head, dict) and head.get("format") == _FORMAT else {}
+    environments, records = known.get("environments"), known.get("records")
+    if type(environments) is not int or type(records) is not int or min(environments, records) < 0:
         raise StoreError("the report's data is of a form that is not known here: use a fabench that is as new")
-    return counts[0], counts[1]
+    return environments, records

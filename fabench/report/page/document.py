@@ -44,7 +44,13 @@ def document(report: Report, data: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    parts = ("default-src 'none'", f"style-src '{_hash(style)}'", f"script-src '{_hash(script)}'", "base-uri 'none'", "form-action 'none'")
+    parts = (
+        "default-src 'none'",
+        f"style-src '{_hash(style)}'",
+        f"script-src '{_hash(script)}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
     return "; ".join(parts)
 
 
@@ -92,5 +98,3 @@ def _header(report: Report) -> Markup:
 
 def _fact(fact: Fact) -> Markup:
     return element("div", element("dt", fact.label), element("dd", powers(fact.value)), class_=fact.family or None)
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os.path
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,10 +34,19 @@ def table(found: Table) -> Markup:
     shown = found.rows[:size]
     kinds = [_cell_class(column, [row[index] for row in shown]) for index, column in enumerate(found.columns)]
     heads = [
-        element("th", column.title, scope="col", class_="num" if column.numeric else "code" if kind == "code" else None, data_cell=kind or None)
+        element(
+            "th",
+            column.title,
+            scope="col",
+            class_="num" if column.numeric else "code" if kind == "code" else None,
+            data_cell=kind or None,
+        )
         for column, kind in zip(found.columns, kinds, strict=True)
     ]
-    body = [element("tr", *(_cell(value, column, kind) for value, column, kind in zip(row, found.columns, kinds, strict=True))) for row in shown]
+    body = [
+        element("tr", *(_cell(value, column, kind) for value, column, kind in zip(row, found.columns, kinds, strict=True)))
+        for row in shown
+    ]
     parts: list[object] = [element("h3", found.title, id=f"{found.id}-title")]
     if found.note:
         parts.append(element("p", found.note, class_="note"))
@@ -74,8 +82,15 @@ def packed_script(found: Table) -> Markup:
     """All rows of a table as a data block, out of which no value can break: `<` is written as an escape."""
     if not enhanced(found):
         return Markup()
-    data = {"rows": len(found.rows), "columns": [pack(column, [row[at] for row in found.rows]) for at, column in enumerate(found.columns)]}
-    payload = json.dumps(data, allow_nan=False, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
+    data = {
+        "rows": len(found.rows),
+        "columns": [pack(column, [row[at] for row in found.rows]) for at, column in enumerate(found.columns)],
+    }
+    payload = (
+        json.dumps(data, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+    )
     return Markup(f'<script type="application/json" id="{found.id}-data">{payload}</script>\n')
 
 
@@ -84,7 +99,9 @@ def pack(column: Column, values: Sequence[Value]) -> dict[str, Any]:
     found: dict[str, Any] = {"k": column.kind}
     if any(isinstance(value, Estimate) for value in values):
         for key, name in (("v", "value"), ("l", "low"), ("h", "high")):
-            found[key] = [_short(getattr(value, name)) if isinstance(value, Estimate) else None if key != "v" else value for value in values]
+            found[key] = [
+                _short(getattr(value, name)) if isinstance(value, Estimate) else None if key != "v" else value for value in values
+            ]
         return found
     if all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in values):
         return found | {"v": [_short(value) for value in values]}
@@ -107,13 +124,23 @@ def _short(value: Any) -> float | int | None:
 def _front_coded(texts: Sequence[str]) -> dict[str, Any]:
     lengths, rests, before = [], [], ""
     for value in texts:
-        shared = len(os.path.commonprefix((before, value)))
-        # JavaScript counts UTF-16 units: beyond the basic plane nothing is shared.
-        shared = shared if value[:shared].isascii() else 0
+        shared = _shared(before, value)
         lengths.append(shared)
         rests.append(value[shared:])
         before = value
     return {"p": lengths, "s": rests}
+
+
+def _shared(first: str, second: str) -> int:
+    """Length of the common start, by halving; 0 beyond ASCII, because JavaScript counts UTF-16 units."""
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[:middle] == second[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low if second[:low].isascii() else 0
 
 
 def all_packed(found: Sequence[Table]) -> Markup:

@@ -80,13 +80,22 @@ def failures(readings: Readings) -> Section | None:
     summary = ", ".join(f"{count:,} {words.status_words(status)}" for status, count in counts(readings))
     blocks: list[Block] = []
     if groups:
-        columns = (Column("status", "status"), Column("implementation"), Column("n"), Column("cells", "count"), Column("reason"), Column("setting"))
+        columns = (
+            Column("status", "status"),
+            Column("implementation"),
+            Column("n"),
+            Column("cells", "count"),
+            Column("reason"),
+            Column("setting"),
+        )
         order = {status: index for index, status in enumerate(STATUSES)}
         rows: list[tuple[Value, ...]] = [
             (status, name, _sizes(sizes), len(sizes), reason, setting)
-            for (status, name, setting, reason), sizes in sorted(groups.items(), key=lambda item: (order[item[0][0]] == order["skipped"], order[item[0][0]]))
+            for (status, name, setting, reason), sizes in sorted(
+                groups.items(), key=lambda item: (order[item[0][0]] == order["skipped"], order[item[0][0]])
+            )
         ]
-        blocks.append(tabulate("failures", "Cells without a time", columns, rows))
+        blocks.append(tabulate("failures", "Cells without a time", columns, rows, place=2))
     else:
         blocks.append(Text(("Every cell gave a time.",)))
     return Section("failures", "Failures and skips", f"Of {len(readings.records):,} cells: {summary}.", tuple(blocks))

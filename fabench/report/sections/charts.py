@@ -78,7 +78,7 @@ def _crossed(readings: Readings, setting: str, quantity: str, names: Sequence[st
 
 def _mark(found: Crossover) -> Mark:
     assert found.n is not None
-    return Mark(found.n, f"n = {crossing(found)}\n{words.plain(found.after)[:24]} passes {words.plain(found.before)[:24]}")
+    return Mark(found.n, f"n = {crossing(found)}", f"{words.plain(found.after)[:24]} passes {words.plain(found.before)[:24]}")
 
 
 def _line(readings: Readings, curve: Curve, slope: Exponent | None, kind: str) -> Line:
@@ -138,14 +138,20 @@ def _gaps(line: Line) -> str:
 
 
 def _note(found: Sequence[Curve], shown: Sequence[Curve], quantity: str) -> str:
-    parts = [f"Shading: 95 % interval of the median." if quantity == "time" else "What the call took at its peak, inputs not counted."]
+    parts = [
+        "Shading: 95 % interval of the median." if quantity == "time" else "What the call took at its peak, inputs not counted."
+    ]
     alike = _alike(shown)
     if len(alike) > 1:
         parts.append(f"Within 5 % of each other wherever both ran: {', '.join(alike)}.")
     hidden = [curve for curve in found if curve not in shown]
     empty = [curve for curve in hidden if not curve.n]
     if empty:
-        parts.append("Without any value: " + "; ".join(f"{c.implementation} ({c.missing[0][1] if c.missing else 'not measured'})" for c in empty[:4]) + ".")
+        parts.append(
+            "Without any value: "
+            + "; ".join(f"{c.implementation} ({c.missing[0][1] if c.missing else 'not measured'})" for c in empty[:4])
+            + "."
+        )
     if len(hidden) > len(empty):
         parts.append(f"{len(hidden) - len(empty)} further implementations are in the tables.")
     return words.plain(" ".join(parts))

@@ -23,7 +23,7 @@ def section(readings: Readings) -> Section | None:
     lead = "The n from which the linear implementation is ahead. Nothing is extrapolated: no crossing within the range says so."
     blocks: list[Block] = []
     if found:
-        blocks.append(tabulate("crossovers", "Crossovers", _COLUMNS, [_row(one) for one in found]))
+        blocks.append(tabulate("crossovers", "Crossovers", _COLUMNS, [_row(one) for one in found], place=3))
     else:
         blocks.append(Text(("No setting has values of both a quadratic and a linear implementation at the same n.",)))
     return Section("crossovers", "Crossovers", lead, tuple(blocks))
@@ -34,4 +34,16 @@ def _row(found: Crossover) -> tuple[Value, ...]:
     span = "not reached" if found.n is None else crossing(found).partition(" ")[2].strip("()")
     same = "yes" if found.same_function else "no, another function"
     below = found.before if found.n is not None else found.after
-    return (found.first, found.second, found.quantity, n, span, below or "equal", found.after or "equal", *found.range, same, found.note, found.setting)
+    return (
+        found.first,
+        found.second,
+        found.quantity,
+        n,
+        span,
+        below or "equal",
+        found.after or "equal",
+        *found.range,
+        same,
+        found.note,
+        found.setting,
+    )

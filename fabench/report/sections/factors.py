@@ -30,16 +30,26 @@ def section(readings: Readings) -> Section | None:
         rows: list[tuple[Value, ...]] = [
             (one.implementation, one.baseline, one.n, one.ratio, one.function, one.setting) for one in same
         ]  # fmt: skip
-        blocks.append(tabulate("speedups", "Same function: equal results, other time", _SAME, rows, _note(readings.speedups, same)))
+        blocks.append(
+            tabulate("speedups", "Same function: equal results, other time", _SAME, rows, _note(readings.speedups, same), place=2)
+        )
     else:
         blocks.append(Text(("No two implementations of one function ran at the same n.",)))
     if across:
         rows = [
-            (one.implementation, one.baseline, one.n, one.ratio, one.function or "unknown", one.baseline_function or "unknown", one.setting)
+            (
+                one.implementation,
+                one.baseline,
+                one.n,
+                one.ratio,
+                one.function or "unknown",
+                one.baseline_function or "unknown",
+                one.setting,
+            )
             for one in across
         ]
         title = "Other function: compares costs, not ways to an equal result"
-        blocks.append(tabulate("across", title, _ACROSS, rows, _note(readings.across, across)))
+        blocks.append(tabulate("across", title, _ACROSS, rows, _note(readings.across, across), place=2))
     lead = "A factor above 1x means faster than the baseline. Only factors within one function compare ways to the same result."
     return Section("speedups", "Speedups", lead, tuple(blocks))
 
@@ -49,7 +59,9 @@ def _kept(readings: Readings, found: Sequence[Speedup]) -> list[Speedup]:
     for one in found:
         key = (one.implementation, one.setting)
         largest[key] = max(largest.get(key, 0), one.n)
-    return main_first(readings, [one for one in found if one.setting == readings.main or one.n == largest[one.implementation, one.setting]])
+    return main_first(
+        readings, [one for one in found if one.setting == readings.main or one.n == largest[one.implementation, one.setting]]
+    )
 
 
 def _note(found: Sequence[Speedup], kept: Sequence[Speedup]) -> str:

@@ -30,4 +30,11 @@ def _row(found: Capacity) -> tuple[Value, ...]:
     gaps = ", ".join(f"{n:,} ({words.status_words(status)})" for n, status in found.gaps) or "none"
     status = found.stopped_status or ("all ran" if found.largest_n is not None else "nothing ran")
     sizes = (found.largest_n, found.stopped_n, status)
-    return (found.implementation, *sizes, *(predicted.get(name) for name in LIMITS), gaps, found.stopped_reason or "", found.setting)
+    return (
+        found.implementation,
+        *sizes,
+        *(predicted.get(name) for name in LIMITS),
+        gaps,
+        found.stopped_reason or "",
+        found.setting,
+    )

@@ -27,11 +27,18 @@ def section(readings: Readings) -> Section | None:
     if chart is not None:
         blocks.append(chart)
     else:
-        blocks.append(Text(("No roofline is drawn: the environment holds no measured peaks for the main setting's device and dtype.",), tone="note"))
+        blocks.append(
+            Text(
+                ("No roofline is drawn: the environment holds no measured peaks for the main setting's device and dtype.",),
+                tone="note",
+            )
+        )
     rows = [_row(one) for one in main_first(readings, _best(readings))]
     impossible = sum(one.impossible for one in readings.roofline)
     note = "The best cell of each series, and every impossible one. " + (
-        f"{impossible:,} cells exceed a measured peak: a time or a count must be wrong." if impossible else "No cell exceeds a measured peak."
+        f"{impossible:,} cells exceed a measured peak: a time or a count must be wrong."
+        if impossible
+        else "No cell exceeds a measured peak."
     )
     blocks.append(tabulate("roofline", "Percent of measured peaks", _COLUMNS, rows, note))
     lead = "Traffic is the least there is (inputs read once, output written once). Across algorithms compare time, never FLOP/s."
@@ -63,7 +70,11 @@ def _chart(readings: Readings) -> Roofline | None:
     if not here:
         return None
     environment = readings.environment_of(here[0].device)
-    known = {} if environment is None else environment.devices.get(here[0].device) or environment.devices.get(here[0].device.partition(":")[0]) or {}
+    known = (
+        {}
+        if environment is None
+        else environment.devices.get(here[0].device) or environment.devices.get(here[0].device.partition(":")[0]) or {}
+    )
     peaks = known.get("peaks") or {}
     copy, product = peaks.get("copy_bytes_per_s"), (peaks.get("flop_per_s") or {}).get(here[0].dtype)
     if not copy or not product:
@@ -72,7 +83,13 @@ def _chart(readings: Readings) -> Roofline | None:
     for one in here:
         by_name.setdefault(one.implementation, []).append(one)
     names = sorted(by_name, key=lambda name: readings.styles[name])[:8]
-    lines = tuple(Line(series(readings, name, f"best {words.show(max(map(_share, by_name[name])), 'percent')} of a peak"), tuple(map(_point, by_name[name]))) for name in names)
+    lines = tuple(
+        Line(
+            series(readings, name, f"best {words.show(max(map(_share, by_name[name])), 'percent')} of a peak"),
+            tuple(map(_point, by_name[name])),
+        )
+        for name in names
+    )
     return Roofline(
         id="roofline-main", title="Roofline", subtitle=readings.main or "", bytes_per_s=float(copy), flop_per_s=float(product), lines=lines,
         impossible=frozenset(_point(one).label for one in here if one.impossible),
@@ -83,5 +100,7 @@ def _chart(readings: Readings) -> Roofline | None:
 
 def _point(found: RooflinePoint) -> Point:
     rate, share = words.show(found.flop_per_s, "flops"), words.show(_share(found), "percent")
-    label = f"{found.implementation}, n = {found.n:,}: {rate}, {found.intensity:.3g} FLOP/B, {share} of the nearest peak {found.note}"
+    label = (
+        f"{found.implementation}, n = {found.n:,}: {rate}, {found.intensity:.3g} FLOP/B, {share} of the nearest peak {found.note}"
+    )
     return Point(found.intensity, found.flop_per_s, label=words.plain(label.strip()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,9 @@ def section(readings: Readings) -> Section | None:
     if n is None:
         return None
     part = part[part["n"] == n]
-    blocks: list[Block] = [_map(part, quantity, column, title, n, (said.quadratic, said.linear)) for quantity, column, title in _QUANTITIES]
+    blocks: list[Block] = [
+        _map(part, quantity, column, title, n, (said.quadratic, said.linear)) for quantity, column, title in _QUANTITIES
+    ]
     lead = (
         f"{said.quadratic} divided by {said.linear} at n = {n:,}: above 1x the linear one is ahead. "
         "Linear attention gets cheaper with heads at a fixed total width (d_k d_v / h), the map's memory grows with them."
@@ -58,14 +61,16 @@ def _alike(frame: pd.DataFrame, setting: str, pair: Sequence[str]) -> pd.DataFra
 def _best_n(part: pd.DataFrame) -> int | None:
     """The largest of the n at which most widths have times of both."""
     ran = part[part["time_s"] > 0]
-    both = ran.groupby(["n", "heads", "d_k"])["implementation"].nunique()
-    counts = both[both == 2].groupby(level="n").size()
-    return None if counts.empty else int(max(n for n, count in counts.items() if count == counts.max()))
+    names: dict[tuple[int, int, int], set[str]] = {}
+    for n, heads, width, name in zip(*(ran[column].tolist() for column in ("n", "heads", "d_k", "implementation")), strict=True):
+        names.setdefault((n, heads, width), set()).add(name)
+    counts = Counter(n for (n, _, _), both in names.items() if len(both) == 2)
+    return max(counts, key=lambda n: (counts[n], n), default=None)
 
 
 def _map(part: pd.DataFrame, quantity: str, column: str, title: str, n: int, pair: tuple[str, str]) -> HeatMap:
     rows = part[["implementation", "heads", "d_k", "status", column]].to_dict("records")
-    cells: dict[tuple[int, int, str], dict[str, Any]] = {(row["heads"], row["d_k"], row["implementation"]): dict(row) for row in rows}  # type: ignore[misc]
+    cells: dict[tuple[int, int, str], dict[Any, Any]] = {(row["heads"], row["d_k"], row["implementation"]): row for row in rows}
     heads = sorted({key[0] for key in cells})[:_MOST]
     widths = sorted({key[1] for key in cells})[:_MOST]
     found = [[_ratio(cells, h, d, column, pair) for d in widths] for h in heads]
@@ -85,7 +90,9 @@ def _map(part: pd.DataFrame, quantity: str, column: str, title: str, n: int, pai
     )
 
 
-def _ratio(cells: dict[tuple[int, int, str], dict[str, Any]], heads: int, width: int, column: str, pair: tuple[str, str]) -> tuple[float | None, str]:
+def _ratio(
+    cells: dict[tuple[int, int, str], dict[Any, Any]], heads: int, width: int, column: str, pair: tuple[str, str]
+) -> tuple[float | None, str]:
     rows = [cells.get((heads, width, name)) for name in pair]
     for name, row in zip(pair, rows, strict=True):
         if row is None:

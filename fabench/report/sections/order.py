@@ -24,10 +24,15 @@ def main_first(readings: Readings, found: Iterable[T]) -> list[T]:
     return sorted(found, key=lambda one: one.setting != readings.main)
 
 
-def tabulate(key: str, title: str, columns: Sequence[Column], rows: Sequence[tuple[Value, ...]], note: str = "") -> Table:
-    """A filterable table. A last column (the setting) that says the same in all of several rows is said once, in the note."""
+def tabulate(
+    key: str, title: str, columns: Sequence[Column], rows: Sequence[tuple[Value, ...]], note: str = "", place: int = 1
+) -> Table:
+    """A filterable table whose last column, the setting, moves to `place`; where it says the same in all rows, it is said in the note."""
     last = {row[-1] for row in rows}
     if len(rows) > 1 and len(last) == 1:
         note = " ".join(part for part in (note, f"All rows: {last.pop()}.") if part)
         columns, rows = columns[:-1], [row[:-1] for row in rows]
+    else:
+        columns = [*columns[:place], columns[-1], *columns[place:-1]]
+        rows = [(*row[:place], row[-1], *row[place:-1]) for row in rows]
     return Table(key, title, tuple(columns), rows, note, filterable=True)

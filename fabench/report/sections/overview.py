@@ -20,7 +20,12 @@ _MOST_GROUPS, _MOST_BARS = 7, 3
 def sentences(readings: Readings) -> tuple[str, ...]:
     """The headline's sentences without the setting, which stands above them."""
     prefix = f"{readings.headline.setting}: "
-    return tuple(words.title_of(words.plain(said.removeprefix(prefix))) if said.startswith(prefix + "no ") else words.plain(said.removeprefix(prefix)) for said in readings.headline.sentences)
+    return tuple(
+        words.title_of(words.plain(said.removeprefix(prefix)))
+        if said.startswith(prefix + "no ")
+        else words.plain(said.removeprefix(prefix))
+        for said in readings.headline.sentences
+    )
 
 
 def facts(readings: Readings) -> tuple[Fact, ...]:
@@ -30,11 +35,19 @@ def facts(readings: Readings) -> tuple[Fact, ...]:
     if said.crossover is not None:
         one = said.crossover
         if one.n is not None:
-            found.append(Fact(f"n = {words.integer(one.n.value)}", f"crossover in time, 95 % {crossing(one).partition(' ')[2].strip('()')}"))
+            found.append(
+                Fact(
+                    f"n = {words.integer(one.n.value)}", f"crossover in time, 95 % {crossing(one).partition(' ')[2].strip('()')}"
+                )
+            )
         else:
             low, high = one.range
             found.append(Fact("none", f"crossover in time, n = {low:,} to {high:,}"))
-    found += [fact for fact in (_factor(said.speedup, "faster", "slower", ""), _factor(said.memory_ratio, "less", "more", "memory, ")) if fact]
+    found += [
+        fact
+        for fact in (_factor(said.speedup, "faster", "slower", ""), _factor(said.memory_ratio, "less", "more", "memory, "))
+        if fact
+    ]
     found += [_exponent(one, readings) for one in said.exponents if one.quantity == "time" and one.estimate is not None]
     if said.only_linear_n:
         found.append(Fact(f"n = {said.only_linear_n[-1]:,}", f"ran on {said.linear}, not on {said.quadratic}", "linear"))
@@ -46,7 +59,9 @@ def _factor(found: Speedup | None, better: str, worse: str, what: str) -> Fact |
         return None
     ratio = found.ratio.value
     shown = words.show(ratio if ratio >= 1 else 1 / ratio, "ratio")
-    return Fact(f"{shown} {better if ratio >= 1 else worse}", f"{what}{found.implementation} against {found.baseline} at n = {found.n:,}")
+    return Fact(
+        f"{shown} {better if ratio >= 1 else worse}", f"{what}{found.implementation} against {found.baseline} at n = {found.n:,}"
+    )
 
 
 def _exponent(found: Exponent, readings: Readings) -> Fact:
@@ -99,7 +114,8 @@ def memory_bars(readings: Readings) -> BarChart | None:
         y_label="Peak memory of the call",
         y_kind="bytes",
         groups=groups,
-        summary="Peak memory of the call over n as bars, measured beside predicted. " + " ".join(bar.label + "." for group in groups for bar in group.bars),
+        summary="Peak memory of the call over n as bars, measured beside predicted. "
+        + " ".join(bar.label + "." for group in groups for bar in group.bars),
         note="Hollow: what the formula predicts for an eager implementation. After the paper's Figure 4.",
     )
 

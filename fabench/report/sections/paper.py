@@ -28,7 +28,9 @@ def section(readings: Readings) -> Section | None:
         rows = [_row(one) for one in readings.paper]
         blocks.append(tabulate("paper-counted", "Counted here", _COUNTED, rows, "Equal means to the byte and to the operation."))
     else:
-        blocks.append(Text(("No cell of this run is one of the paper's: module scope, c = d_v = 64, d_k = 32, one head, float32.",)))
+        blocks.append(
+            Text(("No cell of this run is one of the paper's: module scope, c = d_v = 64, d_k = 32, one head, float32.",))
+        )
     figures: list[tuple[Value, ...]] = [
         (one.input, one.n, one.dp_bytes, one.fa_bytes, one.bytes_ratio, one.dp_operations, one.fa_operations, one.operations_ratio, one.dp_mac, one.fa_mac)
         for one in expected()

@@ -23,7 +23,9 @@ def section(readings: Readings) -> Section | None:
     if not blocks:
         blocks.append(Text(("No environment was given with these records.",), tone="warning"))
     if len(readings.environments) > _MOST:
-        blocks.append(Text((f"{len(readings.environments) - _MOST:,} further environments are in the data of this report.",), tone="note"))
+        blocks.append(
+            Text((f"{len(readings.environments) - _MOST:,} further environments are in the data of this report.",), tone="note")
+        )
     return Section("environment", "Environment and provenance", "Where these numbers come from.", tuple(blocks))
 
 
@@ -33,10 +35,17 @@ def _table(found: Environment, index: int, count: int) -> Table:
         "started at": found.started_at, "fabench": found.fabench, "commit": found.commit, "code hash": found.code_hash,
     }  # fmt: skip
     rows = [("run", name, _shown(name, value)) for name, value in known.items() if value is not None]
-    for part, values in (("host", found.host), ("packages", found.packages), ("devices", found.devices), ("settings", found.settings)):
+    for part, values in (
+        ("host", found.host),
+        ("packages", found.packages),
+        ("devices", found.devices),
+        ("settings", found.settings),
+    ):
         rows += [(part, name, _shown(name, value)) for name, value in _flat(values) if value is not None]
     title = "Environment" + (f" {index + 1} of {count}" if count > 1 else "")
-    return Table(f"environment-{index + 1}", title, (Column("part"), Column("what"), Column("value")), rows[:300], total_rows=len(rows))
+    return Table(
+        f"environment-{index + 1}", title, (Column("part"), Column("what"), Column("value")), rows[:300], total_rows=len(rows)
+    )
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "", depth: int = 0) -> list[tuple[str, Any]]:

@@ -30,7 +30,7 @@ def section(readings: Readings) -> Section | None:
     blocks: list[Block] = []
     rows = [_exponent(one, readings) for one in main_first(readings, readings.exponents)]
     title = "Exponents: time and memory grow as n to this power"
-    blocks.append(tabulate("exponents", title, _EXPONENTS, rows, _range_note()))
+    blocks.append(tabulate("exponents", title, _EXPONENTS, rows, _range_note(), place=2))
     parts = [_share(one) for one in main_first(readings, readings.decompositions) if one.shares is not None]
     if parts:
         blocks.append(tabulate("decomposition", "Time as a + b n + c n², all parts at least 0", _SHARES, parts))
@@ -48,7 +48,17 @@ def _exponent(found: Exponent, readings: Readings) -> tuple[Value, ...]:
     ends = (found.used[0], found.used[-1]) if found.used else (None, None)
     left = "; ".join(_grouped(found.left_out)) or ("" if found.estimate else found.note)
     slopes = ", ".join(words.exponent(slope) for _, _, slope in found.local)
-    return (found.implementation, found.quantity, found.estimate, expected, *ends, len(found.used), left or "none", slopes, found.setting)
+    return (
+        found.implementation,
+        found.quantity,
+        found.estimate,
+        expected,
+        *ends,
+        len(found.used),
+        left or "none",
+        slopes,
+        found.setting,
+    )
 
 
 def _grouped(left_out: Sequence[tuple[int, str]]) -> list[str]:

@@ -25,11 +25,16 @@ def section(readings: Readings) -> Section | None:
     order = sorted(others, key=lambda name: (others[name] < 2, len(main.symmetric_difference(name.split(" · ")))))
     blocks: list[Block] = []
     for index, name in enumerate(order[:_MOST]):
-        for chart in (line_chart(readings, name, q, f"{title}: {_difference(name, main)}", f"setting-{index + 1}") for q, title in _QUANTITIES):
+        for chart in (
+            line_chart(readings, name, q, f"{title}: {_difference(name, main)}", f"setting-{index + 1}")
+            for q, title in _QUANTITIES
+        ):
             if chart.lines:
                 blocks.append(chart)
     left = len(others) - min(len(others), _MOST)
-    lead = "The settings that differ least from the main one." + (f" {left:,} further settings are in the tables." if left else "")
+    lead = "The settings that differ least from the main one." + (
+        f" {left:,} further settings are in the tables." if left else ""
+    )
     return Section("settings", "Other settings", lead, tuple(blocks))
 
 

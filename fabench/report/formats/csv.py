@@ -1,0 +1,50 @@
+"""CSV: one row per cell, base units, raw numbers. No text can become a formula when a spreadsheet opens it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fabench.report import words
+from fabench.report.blocks import Report
+from fabench.report.formats.base import Bundle, save, with_ending
+
+__all__ = ["guard", "write"]
+
+# Samples are in the HTML and JSON reports: a list has no place in a cell.
+_LEFT_OUT = ("samples_s",)
+_FORMULA = "=+-@\t\r＝＋－＠"
+
+
+def guard(text: str) -> str:
+    """`text`, with a ' before it where a spreadsheet would calculate."""
+    cleaned = words.clean(text)
+    return "'" + cleaned if text[:1] in ("\t", "\r") or cleaned.lstrip()[:1] in tuple(_FORMULA) else cleaned
+
+
+def write(report: Report, bundle: Bundle, stem: Path) -> list[Path]:
+    """`stem.csv`."""
+    names = [name for name in bundle.frame.columns if name not in _LEFT_OUT]
+    columns = [[_value(value) for value in bundle.frame[name].tolist()] for name in names]
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(_rows(columns))
+    return [save(with_ending(stem, ".csv"), file.getvalue())]
+
+
+def _rows(columns: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return list(zip(*columns, strict=True))
+
+
+def _value(value: Any) -> Any:
+    """Whole numbers without a point, unknown as nothing."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return guard(value) if isinstance(value, str) else value
