@@ -91,7 +91,7 @@ class RunFolder:
                 if kept
                 else f"the record of {record.cell.id} could not be stored, all earlier ones are"
             )
-            raise StoreError(f"disk full at {self.path}: {what}; free space, then resume with --resume {self.path}") from None
+            raise StoreError(f"disk full at {self.path}: {what}; free space, then: fabench sweep --resume {self.path}") from None
 
     def _write(self, data: bytes) -> None:
         assert self._descriptor is not None
