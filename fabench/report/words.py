@@ -133,8 +133,6 @@ def _options(cell: Cell) -> str:
         "implementation": shlex.quote(clean(cell.implementation)),
         "device": shlex.quote(clean(cell.device)),
     }
-    values[{None: "n", 1: "image"}.get(None if case.space is None else case.space.count("x"), "video")] = case.space or case.n
-    values["m"] = case.m if case.m != case.n else None
     values |= {
         name.replace("_", "-"): getattr(case, name) for name in ("batch", "heads", "d_k", "d_v", "dtype", "mode", "normalisation")
     }
@@ -144,4 +142,7 @@ def _options(cell: Cell) -> str:
         for name, flag in (("reprojection", case.reprojection), ("residual", case.residual))
     }
     values["pool"] = case.pool
+    # What changes from cell to cell comes last, so that a list of commands stays small when it is compressed.
+    size = {None: "n", 1: "image"}.get(None if case.space is None else case.space.count("x"), "video")
+    values |= {"m": case.m if case.m != case.n else None, size: case.space or case.n}
     return " ".join(f"--{name} {value}" for name, value in values.items() if value is not None)

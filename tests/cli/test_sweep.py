@@ -89,7 +89,9 @@ def test_out_of_memory_ends_the_cell_not_the_machine(fabench: Fabench, tiny: Pat
 
 
 def test_an_expected_out_of_memory_is_fine(fabench: Fabench, tiny: Path) -> None:
-    tiny.write_text(TINY + '[[expect]]\nstatus = "out_of_memory"\nwhen = "family == \'quadratic\'"\nreason = "that is the point"\n')
+    tiny.write_text(
+        TINY + '[[expect]]\nstatus = "out_of_memory"\nwhen = "family == \'quadratic\'"\nreason = "that is the point"\n'
+    )
     fabench("sweep", str(tiny), "--n", "64,8192", "--no-report", "--set", "budget.memory=256 MiB", status=0)
 
 

@@ -12,7 +12,7 @@ from fabench.report.draw.place import Area, Ground
 
 __all__ = ["coinciding", "curve", "end_labels"]
 
-_NEAR = 5.0
+_NEAR = 3.0
 
 
 def curve(line: Line, x: LogAxis, y: LogAxis, turn: int = 0, turns: int = 1) -> Markup:

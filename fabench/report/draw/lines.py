@@ -46,7 +46,8 @@ def draw(chart: LineChart) -> Markup:
         vertical_axis(y, y_ticks, box),
         horizontal_axis(x, x_ticks, box, chart.x_label),
         join(_limit(limit.y, limit.text, y, box, ground) for limit in limits),
-        join(_mark(mark, x, box, ground) for mark in chart.marks),
+        join(_mark(mark, x, box) for mark in chart.marks),
+        join(_mark_label(mark, x, box, ground) for mark in chart.marks),
         _guides(chart, x, y, box, ground),
         join(curve(line, x, y, *turn) for line, turn in zip(chart.lines, coinciding(chart.lines, x, y), strict=True)),
         ends,
@@ -63,22 +64,23 @@ def _limit(value: float, text: str, y: LogAxis, box: Box, ground: Ground) -> Mar
     return join([line, label(spot.left, place - 5, text, "halo small")])
 
 
-def _mark(mark: Mark, x: LogAxis, box: Box, ground: Ground) -> Markup:
-    """The crossover's line and interval, and beside it its n in bold over who passes whom."""
+def _mark(mark: Mark, x: LogAxis, box: Box) -> Markup:
+    """A crossover's line and interval."""
     low, high, place = x.inside(mark.x.low), x.inside(mark.x.high), x.inside(mark.x.value)
-    head, tail = mark.text, mark.detail
-    width = max(width_of(head, 6.8), width_of(tail)) + 4
-    rights = [start for start in (place + 8, place - 8 - width) if start >= box.left - 4 and start + width <= box.right + 60]
-    heights = [box.bottom - 40, box.top + 2, box.bottom - 76, box.top + 38, box.bottom - 112, box.top + 74]
-    spot = ground.take(Area(start, top, start + width, top + 33) for top in heights for start in rights or [box.left])
-    after = spot.left > place
-    at, anchor = (spot.left, "start") if after else (spot.right, "end")
-    return join([
-        element("rect", x=low, y=box.top, width=max(1.5, high - low), height=box.bottom - box.top, class_="between"),
-        element("path", d=f"M{number(place)} {number(box.top)}V{number(box.bottom)}", class_="mark"),
-        label(at, spot.top + 13, head, "halo strong", anchor),
-        label(at, spot.top + 27, tail, "halo small", anchor),
-    ])  # fmt: skip
+    tall = box.bottom - box.top
+    between = element("rect", x=low, y=box.top, width=max(1.5, high - low), height=tall, class_="between")
+    return join([between, element("path", d=f"M{number(place)} {number(box.top)}V{number(box.bottom)}", class_="mark")])
+
+
+def _mark_label(mark: Mark, x: LogAxis, box: Box, ground: Ground) -> Markup:
+    """Beside the line its n in bold, over who passes whom."""
+    place, width = x.inside(mark.x.value), max(width_of(mark.text, 6.8), width_of(mark.detail)) + 4
+    starts = [start for start in (place + 8, place - 8 - width) if start >= box.left - 4 and start + width <= box.right + 60]
+    tops = (box.bottom - 40, box.top + 2, box.bottom - 76, box.top + 38, box.bottom - 112, box.top + 74)
+    spot = ground.take(Area(start, top, start + width, top + 33) for top in tops for start in starts or [box.left])
+    at, anchor = (spot.left, "start") if spot.left > place else (spot.right, "end")
+    head = label(at, spot.top + 13, mark.text, "halo strong", anchor)
+    return join([head, label(at, spot.top + 27, mark.detail, "halo small", anchor)])
 
 
 def _guides(chart: LineChart, x: LogAxis, y: LogAxis, box: Box, ground: Ground) -> Markup:
@@ -90,7 +92,8 @@ def _guides(chart: LineChart, x: LogAxis, y: LogAxis, box: Box, ground: Ground) 
     rises = [-slope * run * y.per_decade / x.per_decade for slope in chart.guides]
     wide, tall = run + 46, max(rises) + 16
     tops = [box.top + (box.bottom - box.top - tall) * share for share in (0.02, 0.96, 0.12, 0.24, 0.84, 0.36, 0.5)]
-    starts = (box.left + 10, box.right - wide - 6, box.left + 60, box.right - wide - 60)
+    room = box.right - wide - 16 - box.left
+    starts = [box.left + 10 + room * share for share in (0.0, 1.0, 0.2, 0.8, 0.4, 0.6)]
     spot = ground.take(Area(start, top, start + wide, top + tall) for top in tops for start in starts)
     foot = (spot.left, spot.bottom - 8)
     parts: list[object] = []

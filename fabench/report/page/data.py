@@ -21,7 +21,7 @@ from fabench.schema import DecodeError, Environment, Record, from_json
 __all__ = ["LIMIT_BYTES", "embed", "extract"]
 
 LIMIT_BYTES = 4 * 2**30
-_LINE_BYTES = 64 * 2**20
+_LINE_BYTES = 16 * 2**20
 _OPENING = b'<script type="application/octet-stream" id="fabench-data">'
 _CLOSING = b"</script>"
 _CHUNK = 2**20
@@ -69,8 +69,8 @@ def _packed(page: bytes) -> bytes:
 
 def _lines(packed: bytes, limit_bytes: int) -> Iterator[bytes]:
     """Lines of gzip data, unpacked chunk by chunk: no more than one line and one chunk are held at a time."""
-    unpacker, total, rest, position = zlib.decompressobj(31), 0, b"", 0
-    pending = b""
+    unpacker, total, position = zlib.decompressobj(31), 0, 0
+    pending, rest = b"", bytearray()
     while not unpacker.eof:
         if not pending:
             pending = packed[position : position + _CHUNK]
@@ -83,10 +83,13 @@ def _lines(packed: bytes, limit_bytes: int) -> Iterator[bytes]:
             raise StoreError(f"the report's data is damaged: {_one_line(error)}") from None
         pending = unpacker.unconsumed_tail
         total += len(chunk)
-        *whole, rest = (rest + chunk).split(b"\n")
+        rest += chunk
         if total > limit_bytes or len(rest) > _LINE_BYTES:
             raise StoreError("the report's data is larger than any report: refused")
-        yield from whole
+        if b"\n" in chunk:
+            *whole, last = bytes(rest).split(b"\n")
+            rest = bytearray(last)
+            yield from whole
     if rest or unpacker.unused_data:
         raise StoreError("the report's data is damaged: something follows its last line")
 

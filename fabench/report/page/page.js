@@ -56,14 +56,19 @@
 
   // ---- values as text, as units.py writes them ----
   const DASH = "\u2013";
+  // As Python rounds: exact ties go to the even digit (toFixed takes them up). 40 further digits show what is a tie.
+  const fixed = (value, digits) => {
+    const exact = value.toFixed(digits + 40), down = exact.slice(0, -40).replace(/\.$/, "");
+    return exact.endsWith("5" + "0".repeat(39)) && "02468".includes(down.slice(-1)) ? down : value.toFixed(digits);
+  };
   const significant = (value) => {
     if (value === 0) return "0";
-    return value.toFixed(Math.min(12, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))))));
+    return fixed(value, Math.min(12, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))))));
   };
-  const grouped = (value) => value.toFixed(0).replace(/\B(?=(\d{3})+$)/g, ",");
+  const grouped = (value) => fixed(value, 0).replace(/\B(?=(\d{3})+$)/g, ",");
   const duration = (s) => {
     const size = Math.abs(s);
-    if (size >= 120) return size < 7200 ? (s / 60).toFixed(1) + " min" : (s / 3600).toFixed(1) + " h";
+    if (size >= 120) return size < 7200 ? fixed(s / 60, 1) + " min" : fixed(s / 3600, 1) + " h";
     for (const [unit, scale] of [["s", 1], ["ms", 1e-3], ["µs", 1e-6]]) if (size >= scale) return significant(s / scale) + " " + unit;
     return significant(s / 1e-9) + " ns";
   };
@@ -71,7 +76,7 @@
     const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let value = count, index = 0;
     while (Math.abs(value) >= 1024 && index < 5) { value /= 1024; index += 1; }
-    return index ? significant(value) + " " + units[index] : count.toFixed(0) + " B";
+    return index ? significant(value) + " " + units[index] : fixed(count, 0) + " B";
   };
   const prefixed = (value, unit) => {
     for (const [scale, prefix] of [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]])
@@ -83,11 +88,11 @@
     const size = Math.abs(value);
     if (size >= 999.5 && size < 1e6) return grouped(value);
     if (size < 1e-3 || size >= 1e6) return value.toExponential(2).replace(/e([+-])(\d)$/, "e$10$2");
-    return String(Number(value.toPrecision(3)));
+    return String(Number(significant(value)));
   };
-  const percent = (value) => (100 * value).toFixed(Math.abs(value) >= 0.1 ? 0 : Math.abs(value) >= 0.01 ? 1 : 2) + " %";
+  const percent = (value) => fixed(100 * value, Math.abs(value) >= 0.1 ? 0 : Math.abs(value) >= 0.01 ? 1 : 2) + " %";
   const KINDS = {
-    count: grouped, integer: (v) => v.toFixed(0), number: precise, exponent: (v) => v.toFixed(2), duration, bytes, percent,
+    count: grouped, integer: (v) => fixed(v, 0), number: precise, exponent: (v) => fixed(v, 2), duration, bytes, percent,
     ratio: (v) => significant(v) + "x", flops: (v) => prefixed(v, "FLOP/s"), bandwidth: (v) => prefixed(v, "B/s"),
     flop: (v) => prefixed(v, "FLOP"), operations: (v) => prefixed(v, "").trimEnd(),
   };

@@ -42,7 +42,7 @@ def facts(readings: Readings) -> tuple[Fact, ...]:
             )
         else:
             low, high = one.range
-            found.append(Fact("none", f"crossover in time, n = {low:,} to {high:,}"))
+            found.append(Fact("no crossover", f"in time, n = {low:,} to {high:,}"))
     found += [
         fact
         for fact in (_factor(said.speedup, "faster", "slower", ""), _factor(said.memory_ratio, "less", "more", "memory, "))
@@ -58,10 +58,10 @@ def _factor(found: Speedup | None, better: str, worse: str, what: str) -> Fact |
     if found is None:
         return None
     ratio = found.ratio.value
-    shown = words.show(ratio if ratio >= 1 else 1 / ratio, "ratio")
-    return Fact(
-        f"{shown} {better if ratio >= 1 else worse}", f"{what}{found.implementation} against {found.baseline} at n = {found.n:,}"
-    )
+    shown = f"{words.show(max(ratio, 1 / ratio), 'ratio')} {better if ratio >= 1 else worse}"
+    if abs(ratio - 1) < 0.005:
+        shown = "equal"
+    return Fact(shown, f"{what}{found.implementation} against {found.baseline} at n = {found.n:,}")
 
 
 def _exponent(found: Exponent, readings: Readings) -> Fact:
