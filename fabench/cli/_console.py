@@ -22,7 +22,7 @@ def safe(text: object) -> str:
     """Text from suites, records or errors, for a terminal: no markup, no control characters, and ASCII where the terminal is."""
     shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
     if ascii_only():
-        shown = shown.replace("µ", "u").replace("–", "-").replace("×", "x").replace("±", "+-")
+        shown = shown.replace("µ", "u").replace("–", "-").replace("×", "x").replace("±", "+-").replace("·", "/")
         shown = shown.encode("ascii", "replace").decode()
     return escape(shown)
 

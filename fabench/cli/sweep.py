@@ -187,8 +187,8 @@ def _close(suite: Suite, path: Path, reports: Path | None) -> int:
     if len(failed) > 5:
         notes.print(f"and {len(failed) - 5} more, in the report")
     notes.print(f"results: {safe(path)}")
-    for file in written:
-        notes.print(f"report:  {safe(file)}")
+    for file in (path for path in written if path.suffix == ".html"):
+        notes.print(f"report:  {safe(file)}  (and {len(written) - 1} tables and figures beside it)")
     return _exit_code(records, failed)
 
 
