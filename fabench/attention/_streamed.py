@@ -31,7 +31,7 @@ def is_sound(sums: Tensor) -> bool:
     if sums.device.type != "cpu":
         return False
     low, high = torch.aminmax(sums)
-    return _SMALLEST <= low.item() and high.item() <= _LARGEST
+    return low.item() >= _SMALLEST and high.item() <= _LARGEST
 
 
 def _finite(reference: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class Workspace:
 
 def empty_like(x: torch.Tensor, width: int) -> torch.Tensor:
     """An uninitialised [B, H, N, width] in the memory order of x [B, H, N, D], so that a module's merge of heads is a view."""
-    order = sorted(range(4), key=lambda dim: x.stride(dim), reverse=True)
+    order = sorted(range(4), key=x.stride().__getitem__, reverse=True)
     return torch.empty_permuted((*x.shape[:3], width), order, dtype=x.dtype, device=x.device)
 
 

@@ -37,9 +37,7 @@ def _softmax(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.T
     return torch.matmul(q.softmax(dim=-1), context)
 
 
-def _scaling(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None, scale: float
-) -> torch.Tensor:
+def _scaling(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None, scale: float) -> torch.Tensor:
     """Scaling form; shapes as in the softmax form."""
     if padding is not None:
         v = v.masked_fill(padding[:, None, :, None], 0)

@@ -23,7 +23,9 @@ MEMORY_ORDER = 1
 COMPUTES = {"softmax": "factorized softmax attention", "scaling": "scaled product attention"}
 
 
-def _one_head(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, hidden: torch.Tensor | None, scale: float | None) -> torch.Tensor:
+def _one_head(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, hidden: torch.Tensor | None, scale: float | None
+) -> torch.Tensor:
     """One head: Q [B, N, D_k], K [B, M, D_k], V [B, M, D_v] -> [B, N, D_v]; scale None = softmax form."""
     if hidden is not None:
         v = v.masked_fill(hidden, 0)

@@ -46,7 +46,9 @@ class AttentionBlock(nn.Module):
         super().__init__()
         _require(in_channels, key_channels, head_count, value_channels, dims, pool)
         if residual and not reprojection and value_channels != in_channels:
-            raise ValueError(f"a residual without reprojection needs value_channels = in_channels, not {value_channels} and {in_channels}")
+            raise ValueError(
+                f"a residual without reprojection needs value_channels = in_channels, not {value_channels} and {in_channels}"
+            )
         self.core, self.head_count, self.dims = core, head_count, dims
         self.pool, self.residual = pool, residual
         self.keys = _project(dims, in_channels, key_channels)
@@ -94,7 +96,9 @@ def _require(in_channels: int, key_channels: int, head_count: int, value_channel
         raise ValueError("channels, heads and pool must be at least 1")
     for name, channels in (("key_channels", key_channels), ("value_channels", value_channels)):
         if channels % head_count:
-            raise ValueError(f"{name} {channels} is not divisible by {head_count} heads: {channels % head_count} channels would be lost")
+            raise ValueError(
+                f"{name} {channels} is not divisible by {head_count} heads: {channels % head_count} channels would be lost"
+            )
 
 
 class FactorizedAttention(AttentionBlock):

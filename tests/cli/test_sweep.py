@@ -192,14 +192,14 @@ def test_resuming_something_else_is_refused(fabench: Fabench, tiny: Path, tmp_pa
     assert "packages.torch: 1.0 -> " in result.stderr
 
 
-@pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU here")
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU here")
 def test_a_device_that_is_not_there_is_one_line(fabench: Fabench, tiny: Path) -> None:
     result = fabench("sweep", str(tiny), "--device", "cuda", status=4)
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("fabench: cuda: torch ")
 
 
-@pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU here")
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU here")
 def test_a_missing_device_beside_one_that_is_there_leaves_unsupported_cells(fabench: Fabench, tiny: Path, tmp_path: Path) -> None:
     fabench("sweep", str(tiny), "--device", "cpu,cuda", "--n", "64", "-i", "factorized", "--no-report")
     found = {record.cell.device: record for record in read_run(only_run(tmp_path)).records}

@@ -57,13 +57,13 @@ def test_nothing_measured_is_readable_too(tmp_path: Path) -> None:
         (b"<html>", "carries no data"),
         (element(b"") + element(b""), "twice"),
         (element(b"no gzip"), "damaged"),
-        (element(gzip.compress(b"")), "damaged"),
-        (element(gzip.compress(b"[1]\n")), "form that is not known"),
-        (element(gzip.compress(b'{"format":1,"environments":0,"records":2}\n')), "incomplete"),
-        (element(gzip.compress(b'{"format":1,"environments":0,"records":0}\n{}\n')), "incomplete"),
-        (element(gzip.compress(b'{"format":1,"environments":0,"records":1}\n{}\n')), "cell is missing"),
-        (element(gzip.compress(b'{"format":1,"environments":0,"records":0}\n')[:-9]), "ends too early"),
-        (element(gzip.compress(b'{"format":1,"environments":true,"records":0}\n')), "not known"),
+        (element(gzip.compress(mtime=0, data=b"")), "damaged"),
+        (element(gzip.compress(mtime=0, data=b"[1]\n")), "form that is not known"),
+        (element(gzip.compress(mtime=0, data=b'{"format":1,"environments":0,"records":2}\n')), "incomplete"),
+        (element(gzip.compress(mtime=0, data=b'{"format":1,"environments":0,"records":0}\n{}\n')), "incomplete"),
+        (element(gzip.compress(mtime=0, data=b'{"format":1,"environments":0,"records":1}\n{}\n')), "cell is missing"),
+        (element(gzip.compress(mtime=0, data=b'{"format":1,"environments":0,"records":0}\n')[:-9]), "ends too early"),
+        (element(gzip.compress(mtime=0, data=b'{"format":1,"environments":true,"records":0}\n')), "not known"),
         (embed([], []).encode().replace(b"</script>", b"!</script>"), "damaged"),
     ],
 )
@@ -75,7 +75,7 @@ def test_what_is_no_report_is_one_line(page: bytes, problem: str) -> None:
 
 def test_a_bomb_is_refused_while_it_is_unpacked() -> None:
     line = b'{"format":1,"environments":0,"records":1}\n'
-    bomb = element(gzip.compress(line + b"a" * 2**27))
+    bomb = element(gzip.compress(mtime=0, data=line + b"a" * 2**27))
     assert len(bomb) < 300_000
     with pytest.raises(StoreError, match="larger than any report"):
         extract(bomb)
@@ -108,7 +108,7 @@ def test_any_bytes_are_a_result_or_one_line(tmp_path_factory: pytest.TempPathFac
     path.write_bytes(payload)
     calls: tuple[Callable[[], object], ...] = (
         lambda: extract(payload),
-        lambda: extract(element(gzip.compress(payload))),
+        lambda: extract(element(gzip.compress(mtime=0, data=payload))),
         lambda: read_report(path),
     )
     for call in calls:

@@ -115,7 +115,7 @@ def test_an_answer_that_is_no_record_is_a_crash(play: Play) -> None:
 
 def test_a_measuring_side_that_does_not_start_says_why(tmp_path: Path) -> None:
     server = ForkServer(Measure(), command=(sys.executable, "-c", "raise ImportError('no module named torch')"))
-    with pytest.raises(WorkerError, match="did not start: .*no module named torch"):
+    with pytest.raises(WorkerError, match=r"did not start: .*no module named torch"):
         server.start()
 
 
