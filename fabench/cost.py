@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from fabench.schema import Case
 
-__all__ = ["Cost", "largest_n", "of", "paper_floats", "paper_operations"]
+__all__ = ["Cost", "largest_n", "of", "paper_floats", "paper_operations", "resized"]
 
 # Passes of each mode in units of the forward's products.
 _PASSES = {"fwd": 1, "bwd": 2, "fwd_bwd": 3}
@@ -137,10 +137,13 @@ def largest_n(case: Case, time_order: int, memory_order: int, limit_bytes: int) 
     return low
 
 
+def resized(case: Case, n: int) -> Case:
+    """`case` with n = m positions and no layout: one axis, pooled by what the layout's axes are pooled by together."""
+    return replace(case, n=n, m=n, space=None, pool=None if case.pool is None else _pooled(case))
+
+
 def _fits(case: Case, n: int, time_order: int, memory_order: int, limit_bytes: int) -> bool:
-    # Without the layout: one axis, pooled by what the layout's axes are pooled by together.
-    resized = replace(case, n=n, m=n, space=None, pool=None if case.pool is None else _pooled(case))
-    return of(resized, time_order, memory_order).total_bytes <= limit_bytes
+    return of(resized(case, n), time_order, memory_order).total_bytes <= limit_bytes
 
 
 def paper_floats(n: int, d_k: int, channels: int, order: int) -> int:

@@ -96,7 +96,7 @@ def _predicted(columns: dict[str, list[Any]], rows: Sequence[int]) -> tuple[tupl
     case = case_of({name: columns[name][first] for name in CASE_COLUMNS})
     # What does not change memory is set alike, so that one search serves many series.
     alike = replace(
-        case, n=1, m=1, space=None, normalisation="softmax", scale="1/sqrt(d_k)", mask="none",
+        cost.resized(case, 1), normalisation="softmax", scale="1/sqrt(d_k)", mask="none",
         mode="fwd_bwd" if case.needs_gradients else "fwd", dtype="bfloat16" if case.element_bytes == 2 else case.dtype,
     )  # fmt: skip
     return _largest(alike, int(columns["memory_order"][first]))
@@ -107,7 +107,7 @@ def _largest(case: Case, memory_order: int) -> tuple[tuple[str, int], ...]:
     """`cost.largest_n` per limit. Bytes are a polynomial in n unless K is pooled, so its root is tried before the search."""
 
     def needed(n: int) -> int:
-        return cost.of(replace(case, n=n, m=n), 1, memory_order).total_bytes
+        return cost.of(cost.resized(case, n), 1, memory_order).total_bytes
 
     one, two, three = (needed(n) for n in (1, 2, 3))
     square = (three - 2 * two + one) // 2

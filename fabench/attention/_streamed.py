@@ -28,7 +28,7 @@ def is_sound(sums: Tensor) -> bool:
 
     Only asked on a CPU: elsewhere reading a result back would wait for the device.
     """
-    if sums.device.type != "cpu":
+    if not sums.is_cpu:
         return False
     low, high = torch.aminmax(sums)
     return low.item() >= _SMALLEST and high.item() <= _LARGEST
@@ -80,7 +80,7 @@ class _KeySums:
 
     def _unshifted(self, k: Tensor, keep: Tensor | None, weights: Tensor) -> Tensor | None:
         """The sums with exp(K) added, or None if K needs a shift first."""
-        if k.device.type != "cpu":
+        if not k.is_cpu:
             return None
         total = _masked_sum(torch.exp(k, out=weights), keep)
         total = total if self.total is None else total.add_(self.total)
@@ -128,7 +128,7 @@ def _contexts(k: Tensor, v: Tensor, padding: Tensor | None) -> tuple[Tensor, Ten
 def _query_weights(tile: Tensor, space: Workspace) -> tuple[Tensor, Tensor | None]:
     """softmax_channels of a tile [G, n, D_k]; a second result [G, n, 1] is what its rows are still to be multiplied by."""
     q, weights = space.widened("queries", tile), space.like("weights", tile)
-    if q.device.type == "cpu":
+    if q.is_cpu:
         total = torch.exp(q, out=weights).sum(-1, keepdim=True)
         if is_sound(total):
             return weights, total.reciprocal_()

@@ -28,7 +28,7 @@ import torch
 
 from fabench.attention._scaled import scaled
 from fabench.attention._streamed import streamed_forward, streamed_with_gradients
-from fabench.attention._whole import exponentials, whole_forward, whole_with_gradients
+from fabench.attention._whole import whole_forward, whole_with_gradients
 from fabench.attention.base import Core
 from fabench.schema import Case
 
@@ -42,23 +42,20 @@ COMPUTES = {"softmax": "factorized softmax attention", "scaling": "scaled produc
 _FRESH_BYTES = 2**25
 
 
-def _is_small(x: torch.Tensor) -> bool:
-    return x.numel() * x.element_size() < _FRESH_BYTES
-
-
 def _fits_whole(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None) -> bool:
     """Whether the short path may be tried: CPU, no padding, no half precision, no large tensor."""
-    if padding is not None or q.device.type != "cpu" or q.dtype not in (torch.float32, torch.float64):
+    if padding is not None or not q.is_cpu or q.itemsize < 4:
         return False
-    return _is_small(q) and _is_small(k) and _is_small(v)
+    return max(q.numel(), k.numel(), v.numel()) * q.itemsize < _FRESH_BYTES
 
 
 def _softmax_form(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
     """Q [B, H, N, D_k], K [B, H, M, D_k], V [B, H, M, D_v] -> [B, H, N, D_v]."""
     differentiate = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    found = exponentials(k) if _fits_whole(q, k, v, padding) else None
-    if found is not None:
-        return whole_with_gradients(q, k, v, *found) if differentiate else whole_forward(q, *found, v)
+    if _fits_whole(q, k, v, padding):
+        out = whole_with_gradients(q, k, v) if differentiate else whole_forward(q, k, v)
+        if out is not None:
+            return out
     return streamed_with_gradients(q, k, v, padding) if differentiate else streamed_forward(q, k, v, padding)
 
 
