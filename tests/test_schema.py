@@ -48,6 +48,7 @@ timings = st.builds(
     words,
     seconds,
     st.none() | seconds,
+    st.none() | st.booleans(),
     st.none() | sizes,
 )
 records = st.builds(
