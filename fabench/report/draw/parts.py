@@ -122,21 +122,19 @@ def vertical_axis(axis: LogAxis, marks: Sequence[Tick], box: Box) -> Markup:
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Places near `wanted`, at least `gap` apart and inside [low, high] where they fit: clusters are centred on their mean."""
-    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    clusters: list[tuple[float, list[int]]] = []
-    for index in order:
-        members, centre = [index], wanted[index]
-        while clusters:
-            before, above = clusters[-1]
-            if before + gap * (len(above) - 1) / 2 + gap <= centre - gap * (len(members) - 1) / 2:
+    clusters: list[tuple[float, float, list[int]]] = []
+    for index in sorted(range(len(wanted)), key=lambda index: wanted[index]):
+        members = [index]
+        while True:
+            half = gap * (len(members) - 1) / 2
+            # Held inside first, compared after: an edge pushes a cluster into the one before it.
+            centre = max(min(sum(wanted[member] for member in members) / len(members), high - half), low + half)
+            if not clusters or clusters[-1][0] + clusters[-1][1] + gap <= centre - half:
                 break
-            clusters.pop()
-            members = above + members
-            centre = sum(wanted[member] for member in members) / len(members)
-        half = gap * (len(members) - 1) / 2
-        clusters.append((max(min(centre, high - half), low + half), members))
+            members = clusters.pop()[2] + members
+        clusters.append((centre, half, members))
     places = [0.0] * len(wanted)
-    for centre, members in clusters:
+    for centre, half, members in clusters:
         for position, member in enumerate(members):
-            places[member] = centre + gap * (position - (len(members) - 1) / 2)
+            places[member] = centre - half + gap * position
     return places
