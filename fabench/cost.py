@@ -119,7 +119,8 @@ def of(case: Case, time_order: int, memory_order: int) -> Cost:
         output_bytes=size * outputs,
         saved_bytes=saved,
         working_bytes=working,
-        check_bytes=8 * 2 * (q + kv + out),
+        # In float64: the inputs, the output and the softmaxes; with gradients those of each, and what they are made of.
+        check_bytes=8 * (3 if case.needs_gradients else 2) * (q + kv + out),
     )
 
 

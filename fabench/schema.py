@@ -225,7 +225,7 @@ class Environment:
 
 def to_json(value: Any) -> str:
     """One line of strict JSON (no NaN, no line break)."""
-    return json.dumps(encode(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return encode(value)
 
 
 def _no_constant(name: str) -> Any:

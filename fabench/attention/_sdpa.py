@@ -1,7 +1,7 @@
 """torch's scaled_dot_product_attention with one backend forced, and proof of which kernel ran.
 
 `sdpa_kernel` alone is no proof: what torch falls back to depends on its version and device. So every case is probed on a small tensor
-of the same dtype, head dimensions, mask and gradient need; a dispatch mode records the operators that ran, and anything else than the backend's own is
+(two batch elements and heads at most) of the same dtype, head dimensions, mask and gradient need; a dispatch mode records the operators that ran, and anything else than the backend's own is
 reported as unsupported.
 """
 
@@ -75,11 +75,12 @@ def _probe(case: Case, device: str, backend: SDPBackend) -> set[str]:
     """The operators of one small call (with its backward pass where the case has one)."""
     dtype: torch.dtype = getattr(torch, case.dtype)
     n, m = min(case.n, _PROBE_POSITIONS), min(case.m, _PROBE_POSITIONS)
-    shapes = ((1, 1, n, case.d_k), (1, 1, m, case.d_k), (1, 1, m, case.d_v))
+    batch, heads = min(case.batch, 2), min(case.heads, 2)
+    shapes = ((batch, heads, n, case.d_k), (batch, heads, m, case.d_k), (batch, heads, m, case.d_v))
     q, k, v = (torch.ones(shape, dtype=dtype, device=device, requires_grad=case.needs_gradients) for shape in shapes)
     padding = None
     if case.mask == "padding":
-        padding = torch.zeros(1, m, dtype=torch.bool, device=device)
+        padding = torch.zeros(batch, m, dtype=torch.bool, device=device)
     with _Operators() as operators:
         output = core(case, backend)(q, k, v, padding)
         if case.needs_gradients:

@@ -5,8 +5,9 @@ Paper: arXiv 1812.01243 v1, section 3. With E = exp(K - max_n K) and l = sum_n E
     softmax     O = softmax_channels(Q) ((E^T V) / l)      computes "factorized softmax attention"
     scaling     O = Q (s K^T V)                            computes "scaled product attention"
 
-Dividing the small context instead of the weights spares a pass over [M, D_k] and rounds less. Cost family: linear in n in time and
-memory. The first call compiles, seconds that are recorded apart; every shape compiles its own code (dynamic=False).
+Dividing the small context instead of the weights spares a pass over [M, D_k] and rounds less; before the division it may be as large
+as m max |V|, so float16 takes the keys' side in float32. A channel whose keys are all -inf contributes 0, as in the reference.
+Cost family: linear in n in time and memory. The first call compiles, seconds that are recorded apart; every shape compiles its own code (dynamic=False).
 """
 
 from __future__ import annotations
@@ -32,9 +33,13 @@ def _softmax(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.T
         hidden = padding[:, None, :, None]
         k = k.masked_fill(hidden, torch.finfo(k.dtype).min)
         v = v.masked_fill(hidden, 0)
-    weights = torch.exp(k - k.amax(dim=-2, keepdim=True).detach())
-    context = torch.matmul(weights.transpose(-1, -2), v) / weights.sum(dim=-2).unsqueeze(-1)
-    return torch.matmul(q.softmax(dim=-1), context)
+    if k.dtype == torch.float16:
+        k, v = k.float(), v.float()
+    top = k.amax(dim=-2, keepdim=True).detach()
+    weights = torch.exp(k - top.masked_fill(top == -torch.inf, 0))
+    total = weights.sum(dim=-2).unsqueeze(-1)
+    context = torch.matmul(weights.transpose(-1, -2), v) / total.masked_fill(total == 0, 1)
+    return torch.matmul(q.softmax(dim=-1), context.to(q.dtype))
 
 
 def _scaling(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None, scale: float) -> torch.Tensor:

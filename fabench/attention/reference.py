@@ -40,8 +40,8 @@ def _hidden(k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None) -> t
 
 
 def _softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """Softmax that is 0 where every argument is -inf."""
-    return torch.softmax(x, dim).nan_to_num(nan=0.0)
+    """Softmax that is 0 where every argument is -inf; a NaN stays a NaN."""
+    return torch.softmax(x, dim).masked_fill_(x.amax(dim, keepdim=True) == -torch.inf, 0.0)
 
 
 def _chunks(count: int, per_row: int) -> Iterator[slice]:

@@ -42,7 +42,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Everything as 
                     facts["peaks"] = dict(server.rates(name))
                     facts["noise"] = _noise(server.noise(name))
             settings = {key: value for key, value in child_settings(measure).items() if not key.startswith("FABENCH_")}
-            findings["environment"] = encode(collect("", "", (), devices, built, settings))
+            findings["environment"] = json.loads(encode(collect("", "", (), devices, built, settings)))
     except WorkerError as error:
         findings["error"] = str(error)
     if as_json:

@@ -57,7 +57,12 @@ class AttentionBlock(nn.Module):
         self.reprojection = _project(dims, value_channels, in_channels) if reprojection else None
 
     def forward(self, x: torch.Tensor, padding: torch.Tensor | None = None) -> torch.Tensor:
-        """The block's output in the layout of `x`; `padding` [B, N] is True where a position takes no part as a key."""
+        """The block's output in the layout of `x`; `padding` [B, N] is True where a position takes no part as a key.
+
+        Raises ValueError for padding with pooled keys: a pooled key stands for positions of both kinds.
+        """
+        if padding is not None and self.pool != 1:
+            raise ValueError(f"padding says which positions take part, but pool={self.pool} merges them into keys; take pool=1")
         queries = self._heads(self.queries(x))
         keys = self._heads(self._pooled(self.keys(x)))
         values = self._heads(self._pooled(self.values(x)))
@@ -104,15 +109,15 @@ def _require(in_channels: int, key_channels: int, head_count: int, value_channel
 class FactorizedAttention(AttentionBlock):
     """The paper's module; by default exactly the official one (softmax form, reprojection, residual), whose state_dict it loads.
 
-    Raises ValueError for one key channel per head in the softmax form: the queries' softmax over a single channel is always 1, so
-    the queries would be dead.
+    Raises ValueError for one key channel per head in the softmax form, the default `core`: the queries' softmax over a single channel
+    is always 1, so the queries would be dead.
     """
 
     def __init__(
         self, in_channels: int, key_channels: int, head_count: int, value_channels: int, *,
         dims: int = 2, reprojection: bool = True, residual: bool = True, core: Core | None = None,
     ) -> None:  # fmt: skip
-        if key_channels == head_count:
+        if core is None and key_channels == head_count:
             raise ValueError(
                 f"key_channels {key_channels} for {head_count} heads leaves one channel per head, whose softmax is always 1: "
                 "the queries would have no effect; take more key_channels or fewer heads"

@@ -92,7 +92,7 @@ class ForkServer:
         if self._process is None or self._process.poll() is not None:
             self.start()
         mark = self._log_size()
-        self._send({"kind": "cell", "job": encode(job)})
+        self._send({"kind": "cell", "job": job})
         record, phase, code = None, "start", None
         deadline = start + timeout_s
         for message in self._messages(deadline):
@@ -152,7 +152,7 @@ class ForkServer:
             self.start()
         assert self._process is not None and self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(encode(request).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
             return  # the server just died: reading finds the end of its output and says so

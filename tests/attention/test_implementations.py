@@ -130,6 +130,22 @@ def test_compiled() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
+@pytest.mark.slow
+def test_compiled_survives_sums_over_float16_and_channels_without_keys() -> None:
+    # Equal keys and values of one sign: before it is normalised the context is m = 2^17, twice float16's largest number.
+    case = Case(n=16, m=2**17, d_k=8, d_v=8, dtype="float16", mode="fwd_bwd")
+    core = base.load("factorized_compiled").prepare(case, "cpu")
+    q, k, v = (torch.ones(1, 1, rows, 8, dtype=torch.float16, requires_grad=True) for rows in (case.n, case.m, case.m))
+    torch.testing.assert_close(core(q, k, v, None), torch.ones(1, 1, 16, 8, dtype=torch.float16))
+    hidden = k.detach().clone()
+    hidden[..., 3] = -torch.inf
+    hidden.requires_grad_()
+    output = core(q, hidden, v, None)
+    torch.testing.assert_close(output, torch.full_like(output, 7 / 8), rtol=1e-3, atol=0)
+    for gradient in torch.autograd.grad(output, (q, hidden, v), torch.ones_like(output)):
+        assert bool(torch.isfinite(gradient).all())
+
+
 def test_implementations_of_one_function_agree_and_names_are_known() -> None:
     for facts in implementations().values():
         assert set(facts.computes.values()) <= set(reference.FUNCTIONS)

@@ -104,6 +104,16 @@ def test_padding_is_as_if_the_keys_were_not_there(function: str) -> None:
     assert bool((dq[-1] == 0).all())
 
 
+@pytest.mark.parametrize("function", reference.FUNCTIONS)
+def test_what_is_no_number_stays_none(function: str) -> None:
+    q, k, v = tensors(CASE)
+    k[0, 0, 2, 1] = torch.nan
+    assert bool(reference.output(function, q, k, v, CASE)[0, 0].isnan().any())
+    empty = torch.full_like(k, -torch.inf)
+    if function == FACTORIZED:
+        assert bool((reference.output(function, q, empty, v, CASE) == 0).all())
+
+
 # The laws of the paper's section 3, which hold exactly for both softmax forms.
 
 

@@ -87,6 +87,20 @@ def test_padding_of_a_sequence() -> None:
     torch.testing.assert_close(block(x, mask)[:, :7], block(x[:, :7])[:, :7])
 
 
+def test_padding_does_not_go_with_pooled_keys() -> None:
+    block = DotProductAttention(8, 4, 1, 8, dims=1, pool=2)
+    with pytest.raises(ValueError, match=r"pool=2 merges them into keys; take pool=1"):
+        block(torch.randn(1, 10, 8), torch.arange(10)[None] >= 7)
+
+
+def test_one_channel_per_head_is_only_dead_in_a_softmax() -> None:
+    core = base.load("factorized").prepare(Case(n=6, m=6, d_k=1, normalisation="scaling"), "cpu")
+    block, x = FactorizedAttention(8, 4, 4, 8, dims=1, core=core), torch.randn(1, 6, 8)
+    queries = block.queries.weight
+    (gradient,) = torch.autograd.grad(block(x).square().sum(), (queries,))
+    assert float(gradient.abs().min()) > 0
+
+
 def test_pooling_quarters_the_keys() -> None:
     seen: list[tuple[int, ...]] = []
 

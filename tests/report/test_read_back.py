@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from fabench.errors import StoreError
 from fabench.report import read_html, read_report, write_report
-from fabench.report.formats.base import line_of
 from fabench.report.page.data import embed, extract
-from fabench.schema import Record, to_json
+from fabench.schema import Record
 from tests import synthetic
 from tests.report import hostile
 
@@ -38,11 +37,6 @@ def test_hostile_texts_survive_the_round_trip(tmp_path: Path) -> None:
     found, known = hostile.records(), [hostile.environment()]
     for path in write_report(found, known, tmp_path, "x", ["html", "json"]):
         assert read_report(path) == (found, known)
-
-
-def test_lines_are_those_of_the_store(records: Sequence[Record]) -> None:
-    assert [line_of(record) for record in records] == [to_json(record) for record in records]
-    assert line_of(ENVIRONMENTS[0]) == to_json(ENVIRONMENTS[0])
 
 
 def test_nothing_measured_is_readable_too(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from fabench.analysis.estimate import Estimate
 from fabench.codec import DecodeError, decode
 from fabench.errors import StoreError
 from fabench.report.blocks import Report, Table, Value
-from fabench.report.formats.base import Bundle, line_of, save, with_ending
-from fabench.schema import SCHEMA_VERSION, Environment, Record
+from fabench.report.formats.base import Bundle, save, with_ending
+from fabench.schema import SCHEMA_VERSION, Environment, Record, to_json
 
 __all__ = ["read", "write"]
 
@@ -29,7 +29,7 @@ def write(report: Report, bundle: Bundle, stem: Path) -> list[Path]:
         "verdict": report.verdict, "setting": report.setting, "warnings": list(report.warnings), "readings": _readings(report),
     }  # fmt: skip
     start = json.dumps(head, allow_nan=False, ensure_ascii=True)[:-1]
-    environments, records = (",\n".join(map(line_of, found)) for found in (bundle.environments, bundle.records))
+    environments, records = (",\n".join(map(to_json, found)) for found in (bundle.environments, bundle.records))
     text = f'{start},\n"environments": [\n{environments}\n],\n"records": [\n{records}\n]\n}}\n'
     return [save(with_ending(stem, ".json"), text)]
 

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fabench.errors import StoreError
-from fabench.report.formats.base import line_of
-from fabench.schema import DecodeError, Environment, Record, from_json
+from fabench.schema import DecodeError, Environment, Record, from_json, to_json
 
 __all__ = ["LIMIT_BYTES", "embed", "extract"]
 
@@ -31,7 +30,7 @@ _FORMAT = 1
 def embed(records: Sequence[Record], environments: Sequence[Environment]) -> str:
     """The element to put into a page."""
     head = {"format": _FORMAT, "environments": len(environments), "records": len(records)}
-    lines = [json.dumps(head), *map(line_of, environments), *map(line_of, records)]
+    lines = [json.dumps(head), *map(to_json, environments), *map(to_json, records)]
     packed = gzip.compress("\n".join([*lines, ""]).encode("utf-8", "surrogatepass"), compresslevel=6, mtime=0)
     return _OPENING.decode() + base64.b64encode(packed).decode("ascii") + _CLOSING.decode()
 
