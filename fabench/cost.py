@@ -20,10 +20,12 @@ from dataclasses import dataclass, replace
 
 from fabench.schema import Case
 
-__all__ = ["Cost", "largest_n", "of", "paper_floats", "paper_operations", "resized"]
+__all__ = ["CHECKED_MAP_ELEMENTS", "Cost", "largest_n", "of", "paper_floats", "paper_operations", "resized"]
 
 # Passes of each mode in units of the forward's products.
 _PASSES = {"fwd": 1, "bwd": 2, "fwd_bwd": 3}
+# The check of softmax attention over an n x m map compares at most about this many of its elements.
+CHECKED_MAP_ELEMENTS = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,17 @@ def of(case: Case, time_order: int, memory_order: int) -> Cost:
         output_bytes=size * outputs,
         saved_bytes=saved,
         working_bytes=working,
-        # In float64: the inputs, the output and the softmaxes; with gradients those of each, and what they are made of.
-        check_bytes=8 * (3 if case.needs_gradients else 2) * (q + kv + out),
+        check_bytes=_check_bytes(case, time_order, q + kv + out),
     )
+
+
+def _check_bytes(case: Case, time_order: int, elements: int) -> int:
+    """In float64: inputs, output and softmaxes, with gradients those of each too; and the part of a map that exists at once."""
+    copies = (4 if case.needs_gradients else 2) + (case.mask == "padding")
+    parts = 0
+    if time_order == 2 and case.normalisation == "softmax":
+        parts = (5 if case.needs_gradients else 3) * min(CHECKED_MAP_ELEMENTS, case.batch * case.heads * case.n * case.m)
+    return 8 * (copies * elements + parts)
 
 
 def largest_n(case: Case, time_order: int, memory_order: int, limit_bytes: int) -> int:

@@ -22,8 +22,6 @@ __all__ = ["CellEstimate", "Rates", "estimate", "rates"]
 _OF_PEAK = 0.4
 # Eager code passes over the map, or over its inputs, about this often.
 _PASSES = 4
-# The check of softmax attention over an n x m map compares at most this many elements of the map.
-_CHECKED_ELEMENTS = 2**22
 _CHECK_SLOWDOWN = 4.0  # float64, and chunk by chunk
 _COMPILE_S = 5.0
 # First call, FLOP count, once more before the warm-up.
@@ -110,7 +108,7 @@ def _wall(cell: Cell, facts: Facts, expected: cost.Cost, call_s: float, known: R
     compared = 1.0
     if facts.time_order == 2 and cell.case.normalisation == "softmax":
         case = cell.case
-        compared = min(1.0, _CHECKED_ELEMENTS / (case.batch * case.heads * case.n * case.m))
+        compared = min(1.0, cost.CHECKED_MAP_ELEMENTS / (case.batch * case.heads * case.n * case.m))
     check_s = (
         _CALLS_BESIDE * call_s
         + _CHECK_SLOWDOWN * compared * expected.flop / known.flop_per_s
