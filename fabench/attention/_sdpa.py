@@ -33,8 +33,9 @@ def core(case: Case, backend: SDPBackend) -> Core:
         if backend != SDPBackend.MATH:
             # Fused kernels refuse channels that are not adjacent, as those of an image's heads are: the copy is part of the call.
             q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
-        # torch's mask is True where a key takes part, and broadcasts over heads and queries.
-        mask = None if padding is None else ~padding[:, None, None, :].expand(-1, 1, q.shape[2], -1)
+        # torch's mask is True where a key takes part. Left to broadcast over the queries: torch makes numbers of what it is given, and
+        # of an expanded mask it would make n x m.
+        mask = None if padding is None else ~padding[:, None, None, :]
         with sdpa_kernel([backend]):
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
