@@ -89,7 +89,7 @@ class PaperRow:
     """One measured cell beside the paper. `role` is "DP", "FA", or "streaming" (quadratic time without a map: no bytes expected).
 
     `measured_bytes`: kept for backward less weights. `expected_flop`: this cell's, 2 x its true MACs (`paper_mac` is the table's,
-    forward and without reprojection). `bytes_equal`, `flop_equal` are None where one side is unknown. `measured_ratio`: DP / FA in
+    forward and without reprojection). `bytes_off`, `flop_off`: measured less expected, None where one side is unknown. `measured_ratio`: DP / FA in
     measured bytes, against the FA cell of the same setting and n, on DP rows only.
     """
 
@@ -103,10 +103,10 @@ class PaperRow:
     role: str
     expected_bytes: int | None
     measured_bytes: int | None
-    bytes_equal: bool | None
+    bytes_off: int | None
     expected_flop: int
     counted_flop: int | None
-    flop_equal: bool | None
+    flop_off: int | None
     paper_operations: int
     paper_mac: int
     expected_ratio: float
@@ -158,8 +158,8 @@ def _row(row: dict[str, Any], line: Expected) -> PaperRow:
     return PaperRow(
         line.input, line.n, row["cell_id"], row["implementation"], row["setting"], row["device"], row["mode"], role,
         expected_bytes, measured_bytes,
-        bytes_equal=None if measured_bytes is None or expected_bytes is None else measured_bytes == expected_bytes,
-        expected_flop=expected_flop, counted_flop=counted, flop_equal=None if counted is None else counted == expected_flop,
+        bytes_off=None if measured_bytes is None or expected_bytes is None else measured_bytes - expected_bytes,
+        expected_flop=expected_flop, counted_flop=counted, flop_off=None if counted is None else counted - expected_flop,
         paper_operations=line.dp_operations if quadratic else line.fa_operations,
         paper_mac=line.dp_mac if quadratic else line.fa_mac, expected_ratio=line.bytes_ratio, measured_ratio=None,
     )  # fmt: skip
