@@ -40,21 +40,19 @@ COMPUTES = {"softmax": "factorized softmax attention", "scaling": "scaled produc
 
 # glibc's malloc serves what is smaller from memory that it keeps, and maps what is not anew each time (its largest M_MMAP_THRESHOLD).
 _FRESH_BYTES = 2**25
-# A forward pass keeps nothing, so it is better off with tiles as soon as a tensor has left the cache before it is read again.
-_CACHED_BYTES = 2**22
 
 
-def _fits_whole(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None, limit_bytes: int) -> bool:
+def _fits_whole(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None) -> bool:
     """Whether the short path may be tried: CPU, no padding, no half precision, no large tensor."""
     if padding is not None or not q.is_cpu or q.itemsize < 4:
         return False
-    return max(q.numel(), k.numel(), v.numel()) * q.itemsize < limit_bytes
+    return max(q.numel(), k.numel(), v.numel()) * q.itemsize < _FRESH_BYTES
 
 
 def _softmax_form(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
     """Q [B, H, N, D_k], K [B, H, M, D_k], V [B, H, M, D_v] -> [B, H, N, D_v]."""
     differentiate = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    if _fits_whole(q, k, v, padding, _FRESH_BYTES if differentiate else _CACHED_BYTES):
+    if _fits_whole(q, k, v, padding):
         out = whole_with_gradients(q, k, v) if differentiate else whole_forward(q, k, v)
         if out is not None:
             return out
