@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "fabench"
 # Each room with the rooms of this project it may import, lowest floor first.
 WORDS = ["errors", "units", "codec", "case", "schema"]
 QUESTION = ["catalogue", "cost", "suite", "environment", "store"]
-CHILD = ["attention", "devices", "models", "measure"]
+CHILD = ["kernels", "attention", "devices", "models", "measure"]
 MAY_IMPORT = {
     **{room: WORDS[:index] for index, room in enumerate(WORDS)},
     **{room: WORDS + QUESTION[:index] for index, room in enumerate(QUESTION)},

@@ -1,0 +1,264 @@
+"""What is launched for a shape, from the shape and the target alone: parts, tiles, grids, bytes and operations. No torch, no Triton.
+
+Nothing here depends on values or on the moment, so equal shapes on equal targets give equal bits; and everything can be asked for any
+GPU without having one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+__all__ = ["TARGETS", "Launch", "Plan", "Shape", "Target", "Tiling", "tiling"]
+
+_ELEMENT_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+# Positions of a part at least; a part's first position is a multiple of the largest tile.
+_PART, _TILE = 1024, 128
+# Parts in memory that a program of `combine` adds up at once.
+_CHUNK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A GPU as far as launches depend on it: its multiprocessors, and the shared memory that one program may have."""
+
+    name: str
+    processors: int
+    shared_bytes: int
+
+
+# Multiprocessors of the largest product of each, from the vendors' data sheets; shared memory per block from the CUDA programming guide
+# (table of compute capabilities), LDS per workgroup from AMD's CDNA 3 instruction set guide.
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("sm_80", 108, 166_912),  # A100
+        Target("sm_86", 84, 101_376),  # RTX 3090, A40
+        Target("sm_89", 142, 101_376),  # L40, RTX 4090
+        Target("sm_90", 132, 232_448),  # H100, H200
+        Target("sm_100", 148, 232_448),  # B200
+        Target("sm_120", 170, 101_376),  # RTX 5090
+        Target("gfx942", 304, 65_536),  # MI300X
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Q [B, H, n, d_k], K [B, H, m, d_k], V [B, H, m, d_v]. All sizes at least 1."""
+
+    batch: int
+    heads: int
+    n: int
+    m: int
+    d_k: int
+    d_v: int
+    dtype: str
+    softmax: bool = True
+    masked: bool = False
+    precision: str = "ieee"
+
+    @property
+    def rows(self) -> int:
+        """Heads of all batch elements."""
+        return self.batch * self.heads
+
+    @property
+    def element_bytes(self) -> int:
+        """Of the inputs."""
+        return _ELEMENT_BYTES[self.dtype]
+
+    @property
+    def wide_bytes(self) -> int:
+        """Of a sum: float32, or float64 for float64 inputs."""
+        return 8 if self.dtype == "float64" else 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """A kernel's configuration. A tile of the context has block_k x block_v channels; a program needs as many as fill its part."""
+
+    block_n: int
+    block_k: int
+    block_v: int
+    warps: int
+    stages: int
+
+
+def padded(channels: int) -> int:
+    """The power of two, 16 at least, that a tile of so many channels takes: products need 16."""
+    return max(16, 1 << (channels - 1).bit_length())
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def parts(positions: int, rows: int, processors: int) -> tuple[int, int]:
+    """How many parts, and positions of each: about two programs for each multiprocessor, but no part below 1,024 positions.
+
+    Below that, what a part leaves behind costs more than it brings.
+    """
+    wanted = max(1, min(_ceil(positions, _PART), _ceil(2 * processors, rows)))
+    length = _ceil(_ceil(positions, wanted), _TILE) * _TILE
+    return _ceil(positions, length), length
+
+
+def tiling(kernel: str, shape: Shape, target: Target) -> Tiling:
+    """The configuration of a kernel. Chosen so that none spills and all fit the target's shared memory (see the tests)."""
+    k, v = padded(shape.d_k), padded(shape.d_v)
+    single = shape.element_bytes > 2
+    # Without tensor cores a product's operands live in registers.
+    scalar = shape.dtype == "float64" or (single and shape.precision == "ieee")
+    widest = max(k, v)
+    if kernel in ("key_contexts", "query_contexts"):
+        edge = 64 if scalar else 128
+        block_k, block_v = min(k, edge), min(v, edge)
+        block_n = 32 if scalar or widest > 128 else 64
+        warps = 8 if block_k * block_v > 64 * 64 else 4
+        return Tiling(block_n, block_k, block_v, warps, 2)
+    if kernel == "query_gradients" and k * v <= (64 * 64 if scalar else 128 * 128):
+        return Tiling(32 if scalar or widest > 64 else 64, k, v, 8 if k * v > 64 * 64 else 4, 2)
+    block_v = min(v, 32 if scalar else 64)
+    block_n = 16 if scalar and widest > 128 else 32 if scalar or widest > 64 else 64
+    return Tiling(block_n, k, block_v, 8 if widest > 64 else 4, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel of a plan: its programs, and what it reads and writes, every byte as often as it is asked for.
+
+    `mac`: multiply-accumulates of its products.
+    """
+
+    kernel: str
+    programs: int
+    tiling: Tiling | None
+    read_bytes: int
+    written_bytes: int
+    mac: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The launches of a shape on a target."""
+
+    shape: Shape
+    target: Target
+
+    @cached_property
+    def key_parts(self) -> tuple[int, int]:
+        """Parts of the keys, and their length."""
+        return parts(self.shape.m, self.shape.rows, self.target.processors)
+
+    @cached_property
+    def query_parts(self) -> tuple[int, int]:
+        """Parts of the queries, and their length."""
+        return parts(self.shape.n, self.shape.rows, self.target.processors)
+
+    def tiling(self, kernel: str) -> Tiling:
+        """The kernel's configuration."""
+        return tiling(kernel, self.shape, self.target)
+
+    def tiles(self, kernel: str) -> tuple[int, int]:
+        """Tiles of a context along d_k and along d_v."""
+        chosen = self.tiling(kernel)
+        return _ceil(self.shape.d_k, chosen.block_k), _ceil(self.shape.d_v, chosen.block_v)
+
+    @cached_property
+    def fused(self) -> bool:
+        """Whether dC fits beside dQ into one program, so that Q and dO are read once."""
+        return self.tiles("query_gradients") == (1, 1)
+
+    @staticmethod
+    def chunks(count: int) -> int:
+        """Rounds in which so many parts are added up. A power of two, so that few kernels are compiled."""
+        return _ceil(1 << (count - 1).bit_length(), _CHUNK)
+
+    @property
+    def chunk(self) -> int:
+        """Parts added up at once."""
+        return _CHUNK
+
+    @cached_property
+    def _sizes(self) -> tuple[int, int, int, int]:
+        """Bytes of Q, of K, of V and of O (or their gradients)."""
+        shape = self.shape
+        unit = shape.rows * shape.element_bytes
+        return unit * shape.n * shape.d_k, unit * shape.m * shape.d_k, unit * shape.m * shape.d_v, unit * shape.n * shape.d_v
+
+    @cached_property
+    def _small(self) -> tuple[int, int]:
+        """Bytes of all contexts, and of one number per key channel."""
+        shape = self.shape
+        unit = shape.rows * shape.d_k * shape.wide_bytes
+        return unit * shape.d_v, unit
+
+    def _mask_bytes(self, times: int) -> int:
+        return self.shape.rows * self.shape.m * times if self.shape.masked else 0
+
+    @property
+    def forward(self) -> tuple[Launch, ...]:
+        """O from Q, K and V."""
+        shape, (q, k, v, o), (context, channel) = self.shape, self._sizes, self._small
+        mac = shape.rows * shape.d_k * shape.d_v
+        count, (tiles_k, tiles_v) = self.key_parts[0], self.tiles("key_contexts")
+        statistics = 2 * channel if shape.softmax else 0
+        launches = [
+            Launch(
+                "key_contexts", shape.rows * count * tiles_k * tiles_v, self.tiling("key_contexts"),
+                tiles_v * k + tiles_k * v + self._mask_bytes(tiles_k * tiles_v), count * (context + statistics), mac * shape.m,
+            )
+        ]  # fmt: skip
+        if count > 1:
+            read = count * (context + 3 * channel if shape.softmax else context)  # the maxima twice
+            launches.append(Launch("combine_contexts", shape.rows * shape.d_k, None, read, context + statistics, 0))
+        count = self.query_parts[0]
+        launches.append(
+            Launch("attend", shape.rows * count, self.tiling("attend"), q + self._contexts("attend"), o, mac * shape.n)
+        )
+        return tuple(launches)
+
+    def _contexts(self, kernel: str, length: int | None = None) -> int:
+        """Bytes of contexts that a walk over positions reads: once for each part, or for each tile where a context has several."""
+        positions, (count, part) = (self.shape.n, self.query_parts) if length is None else (length, self.key_parts)
+        if self.tiles(kernel)[1] > 1:
+            step = self.tiling(kernel).block_n
+            count = sum(_ceil(min(part, positions - first), step) for first in range(0, positions, part))
+        return count * self._small[0]
+
+    @property
+    def backward(self) -> tuple[Launch, ...]:
+        """dQ, dK and dV from dO, the inputs and what the forward pass kept."""
+        shape, (q, k, v, o), (context, channel) = self.shape, self._sizes, self._small
+        mac = shape.rows * shape.d_k * shape.d_v
+        count, softmax = self.query_parts[0], shape.softmax
+        whole = self.fused and count == 1
+        kept = context + channel if softmax else 0  # C and 1/l, to finish dC and delta
+        finished = context + channel if softmax else context
+        launches = [
+            Launch(
+                "query_gradients", shape.rows * count, self.tiling("query_gradients"),
+                q + o + self._contexts("query_gradients") + (kept if whole else 0),
+                q + (finished if whole else count * context if self.fused else 0), mac * shape.n * (2 if self.fused else 1),
+            )
+        ]  # fmt: skip
+        if not self.fused:
+            tiles_k, tiles_v = self.tiles("query_contexts")
+            passes = tiles_v * (1 + tiles_k) if softmax else tiles_v
+            launches.append(
+                Launch(
+                    "query_contexts", shape.rows * count * tiles_k * tiles_v, self.tiling("query_contexts"),
+                    passes * q + tiles_k * o, count * context, mac * shape.n,
+                )
+            )  # fmt: skip
+        if not whole:
+            launches.append(Launch("combine_gradients", shape.rows * shape.d_k, None, count * context + kept, finished, 0))
+        statistics = self.key_parts[0] * 2 * channel if softmax else 0
+        launches.append(
+            Launch(
+                "key_gradients", shape.rows * self.key_parts[0], self.tiling("key_gradients"),
+                k + v + self._contexts("key_gradients", shape.m) + statistics + self._mask_bytes(1), k + v, 2 * mac * shape.m,
+            )
+        )  # fmt: skip
+        return tuple(launches)
