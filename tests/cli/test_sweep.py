@@ -105,6 +105,9 @@ SLOW = ("--no-report", "--set", "measure.max_s=1.5", "--set", "measure.target=0.
 
 
 def started(tiny: Path, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    # A shell lets its background jobs ignore Ctrl-C, and so would what the tests start from there. What has a handler here starts with the default.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         command("sweep", str(tiny), *SLOW, *arguments), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # fmt: skip
