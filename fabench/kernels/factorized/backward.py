@@ -68,7 +68,7 @@ def query_gradients(
         q = load_tile(q_base, start, count, q_n, columns_k, D_K, empty, BLOCK_N, BLOCK_K == D_K, STEP)
         weights = query_weights(q, SOFTMAX, WIDE)
         grad_weights = tl.zeros([BLOCK_N, BLOCK_K], WIDE)
-        for tile in tl.static_range(TILES_V):
+        for tile in tl.range(0, TILES_V, num_stages=1):
             columns_v = tile * BLOCK_V + tl.arange(0, BLOCK_V)
             do = load_tile(do_base, start, count, do_n, columns_v, D_V, 0.0, BLOCK_N, BLOCK_V * TILES_V == D_V, STEP)
             if TILES_V > 1:
@@ -185,7 +185,7 @@ def key_gradients(
         if SOFTMAX:
             weights = power(weights - reference[None, :], WIDE)
         grad_weights = tl.zeros([BLOCK_N, BLOCK_K], WIDE)
-        for tile in tl.static_range(TILES_V):
+        for tile in tl.range(0, TILES_V, num_stages=1):
             columns_v = tile * BLOCK_V + tl.arange(0, BLOCK_V)
             v = load_tile(v_base, start, count, v_n, columns_v, D_V, 0.0, BLOCK_N, BLOCK_V * TILES_V == D_V, STEP)
             if MASKED:

@@ -149,7 +149,7 @@ def attend(
     for start in range(0, count, BLOCK_N):
         q = load_tile(q_base, start, count, q_n, columns_k, D_K, empty, BLOCK_N, BLOCK_K == D_K, STEP)
         weights = query_weights(q, SOFTMAX, WIDE).to(q.dtype)
-        for tile in tl.static_range(TILES_V):
+        for tile in tl.range(0, TILES_V, num_stages=1):
             columns_v = tile * BLOCK_V + tl.arange(0, BLOCK_V)
             if TILES_V > 1:
                 context = load_context(C, row, columns_k, tile, BLOCK_V, D_K, D_V).to(q.dtype)

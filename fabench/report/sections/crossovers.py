@@ -19,13 +19,18 @@ _COLUMNS = (
 
 def section(readings: Readings) -> Section | None:
     """One row per pair, setting and quantity."""
-    found = main_first(readings, [*readings.crossovers, *readings.memory_crossovers])
+    pairs = main_first(readings, [*readings.crossovers, *readings.memory_crossovers])
+    # Of two that met at one n only, no order of before and after can be told.
+    found = [one for one in pairs if one.range[0] != one.range[1]]
+    note = f"{len(pairs) - len(found)} pairs that both ran at a single n only are not listed." if len(found) < len(pairs) else ""
     lead = "The n from which the linear implementation is ahead. Nothing is extrapolated: no crossing within the range says so."
     blocks: list[Block] = []
     if found:
-        blocks.append(tabulate("crossovers", "Crossovers", _COLUMNS, [_row(one) for one in found], place=3))
+        blocks.append(tabulate("crossovers", "Crossovers", _COLUMNS, [_row(one) for one in found], note, place=3))
     else:
-        blocks.append(Text(("No setting has values of both a quadratic and a linear implementation at the same n.",)))
+        blocks.append(
+            Text((f"No setting has values of both a quadratic and a linear implementation at two n or more. {note}".strip(),))
+        )
     return Section("crossovers", "Crossovers", lead, tuple(blocks))
 
 

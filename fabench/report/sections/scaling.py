@@ -28,9 +28,10 @@ def section(readings: Readings) -> Section | None:
     if not readings.exponents:
         return None
     blocks: list[Block] = []
-    rows = [_exponent(one, readings) for one in main_first(readings, readings.exponents)]
+    swept = [one for one in readings.exponents if _sizes(one) > 1]
+    rows = [_exponent(one, readings) for one in main_first(readings, swept)]
     title = "Exponents: time and memory grow as n to this power"
-    blocks.append(tabulate("exponents", title, _EXPONENTS, rows, _range_note(), place=2))
+    blocks.append(tabulate("exponents", title, _EXPONENTS, rows, _note(len(readings.exponents) - len(swept)), place=2))
     parts = [_share(one) for one in main_first(readings, readings.decompositions) if one.shares is not None]
     if parts:
         blocks.append(tabulate("decomposition", "Time as a + b n + c n², all parts at least 0", _SHARES, parts))
@@ -38,8 +39,14 @@ def section(readings: Readings) -> Section | None:
     return Section("scaling", "Scaling exponents", lead, tuple(blocks))
 
 
-def _range_note() -> str:
-    return "Fitted over the upper half of the swept range on the log scale, at least four points where there are four. Expected: the declared power."
+def _sizes(found: Exponent) -> int:
+    """How many n were asked for: with a single one there is nothing to grow."""
+    return len({n for n, _ in found.points} | {n for n, _ in found.left_out})
+
+
+def _note(single: int) -> str:
+    note = "Fitted over the upper half of the swept range on the log scale, at least four points where there are four. Expected: the declared power."
+    return note + (f" {single} series of a single n are not listed." if single else "")
 
 
 def _exponent(found: Exponent, readings: Readings) -> tuple[Value, ...]:
