@@ -48,7 +48,8 @@ import torch
 
 from fabench.kernels.factorized.host import launching, on_target
 from fabench.kernels.factorized.op import attend
-from fabench.kernels.factorized.plan import TARGETS, Plan, Shape, Target
+from fabench.kernels.factorized.plan import Plan
+from fabench.kernels.factorized.tilings import TARGETS, Shape, Target
 
 __all__ = ["PRECISIONS", "TARGETS", "Plan", "Shape", "Target", "factorized_attention", "launching", "on_target", "unsupported"]
 

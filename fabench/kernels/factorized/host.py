@@ -13,7 +13,8 @@ import triton.language as tl
 
 from fabench.kernels.factorized import backward as grads
 from fabench.kernels.factorized import forward as values
-from fabench.kernels.factorized.plan import TARGETS, Plan, Shape, Target
+from fabench.kernels.factorized.plan import Plan
+from fabench.kernels.factorized.tilings import TARGETS, Shape, Target
 
 __all__ = ["Kept", "backward", "forward", "launching", "like", "on_target", "target_of"]
 

@@ -9,85 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["TARGETS", "Launch", "Plan", "Shape", "Target", "Tiling", "tiling"]
+from fabench.kernels.factorized.tilings import Shape, Target, Tiling, tiling
 
-_ELEMENT_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+__all__ = ["Launch", "Plan", "parts"]
+
 # Positions of a part at least; a part's first position is a multiple of the largest tile.
 _PART, _TILE = 1024, 128
 # Parts in memory that a program of `combine` adds up at once.
 _CHUNK = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A GPU as far as launches depend on it: its multiprocessors, and the shared memory that one program may have."""
-
-    name: str
-    processors: int
-    shared_bytes: int
-
-
-# Multiprocessors of the largest product of each, from the vendors' data sheets; shared memory per block from the CUDA programming guide
-# (table of compute capabilities), LDS per workgroup from AMD's CDNA 3 instruction set guide.
-TARGETS = {
-    target.name: target
-    for target in (
-        Target("sm_80", 108, 166_912),  # A100
-        Target("sm_86", 84, 101_376),  # RTX 3090, A40
-        Target("sm_89", 142, 101_376),  # L40, RTX 4090
-        Target("sm_90", 132, 232_448),  # H100, H200
-        Target("sm_100", 148, 232_448),  # B200
-        Target("sm_120", 170, 101_376),  # RTX 5090
-        Target("gfx942", 304, 65_536),  # MI300X
-    )
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Q [B, H, n, d_k], K [B, H, m, d_k], V [B, H, m, d_v]. All sizes at least 1."""
-
-    batch: int
-    heads: int
-    n: int
-    m: int
-    d_k: int
-    d_v: int
-    dtype: str
-    softmax: bool = True
-    masked: bool = False
-    precision: str = "ieee"
-
-    @property
-    def rows(self) -> int:
-        """Heads of all batch elements."""
-        return self.batch * self.heads
-
-    @property
-    def element_bytes(self) -> int:
-        """Of the inputs."""
-        return _ELEMENT_BYTES[self.dtype]
-
-    @property
-    def wide_bytes(self) -> int:
-        """Of a sum: float32, or float64 for float64 inputs."""
-        return 8 if self.dtype == "float64" else 4
-
-
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """A kernel's configuration. A tile of the context has block_k x block_v channels; a program needs as many as fill its part."""
-
-    block_n: int
-    block_k: int
-    block_v: int
-    warps: int
-    stages: int
-
-
-def padded(channels: int) -> int:
-    """The power of two, 16 at least, that a tile of so many channels takes: products need 16."""
-    return max(16, 1 << (channels - 1).bit_length())
 
 
 def _ceil(a: int, b: int) -> int:
@@ -102,26 +31,6 @@ def parts(positions: int, rows: int, processors: int) -> tuple[int, int]:
     wanted = max(1, min(_ceil(positions, _PART), _ceil(2 * processors, rows)))
     length = _ceil(_ceil(positions, wanted), _TILE) * _TILE
     return _ceil(positions, length), length
-
-
-def tiling(kernel: str, shape: Shape, target: Target) -> Tiling:
-    """The configuration of a kernel. Chosen so that none spills and all fit the target's shared memory (see the tests)."""
-    k, v = padded(shape.d_k), padded(shape.d_v)
-    single = shape.element_bytes > 2
-    # Without tensor cores a product's operands live in registers.
-    scalar = shape.dtype == "float64" or (single and shape.precision == "ieee")
-    widest = max(k, v)
-    if kernel in ("key_contexts", "query_contexts"):
-        edge = 64 if scalar else 128
-        block_k, block_v = min(k, edge), min(v, edge)
-        block_n = 32 if scalar or widest > 128 else 64
-        warps = 8 if block_k * block_v > 64 * 64 else 4
-        return Tiling(block_n, block_k, block_v, warps, 2)
-    if kernel == "query_gradients" and k * v <= (64 * 64 if scalar else 128 * 128):
-        return Tiling(32 if scalar or widest > 64 else 64, k, v, 8 if k * v > 64 * 64 else 4, 2)
-    block_v = min(v, 32 if scalar else 64)
-    block_n = 16 if scalar and widest > 128 else 32 if scalar or widest > 64 else 64
-    return Tiling(block_n, k, block_v, 8 if widest > 64 else 4, 2)
 
 
 @dataclass(frozen=True, slots=True)
