@@ -16,7 +16,7 @@ from fabench.kernels.factorized import forward as values
 from fabench.kernels.factorized.plan import Plan
 from fabench.kernels.factorized.tilings import TARGETS, Shape, Target
 
-__all__ = ["Kept", "backward", "forward", "launching", "like", "on_target", "target_of"]
+__all__ = ["Kept", "backward", "forward", "launching", "like", "on_target", "ready", "strides", "target_of"]
 
 Tensor = torch.Tensor
 Launcher: TypeAlias = Callable[..., None]
@@ -77,13 +77,13 @@ def _plan(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, softmax: bool
     return Plan(Shape(batch, heads, n, m, d_k, d_v, dtype, softmax, padding is not None, precision), target_of(q.device))
 
 
-def _ready(x: Tensor, part_length: int) -> Tensor:
+def ready(x: Tensor, part_length: int) -> Tensor:
     """x, or a copy where its channels are not side by side or a part spans more than 32-bit offsets reach."""
     adjacent = x.stride(3) == 1 or x.shape[3] == 1
     return x if adjacent and part_length * abs(x.stride(2)) < 2**31 else x.contiguous()
 
 
-def _strides(*tensors: Tensor) -> tuple[int, list[int]]:
+def strides(*tensors: Tensor) -> tuple[int, list[int]]:
     """STEP, and the strides of batch, head and position of each tensor divided by it; an axis of length 1 has none."""
     found = [stride if size > 1 else 0 for x in tensors for size, stride in zip(x.shape[:3], x.stride()[:3], strict=True)]
     step = math.gcd(8, *found)
@@ -135,14 +135,14 @@ def _contexts(call: _Call, k: Tensor, v: Tensor, padding: Tensor | None, scale: 
     slots = 0 if count == 1 else shape.rows * count
     sums = call.small(slots, shape.d_k, shape.d_v)
     maxima, totals = (call.small(slots if shape.softmax else 0, shape.d_k) for _ in range(2))
-    k, v = _ready(k, length), _ready(v, length)
-    step, strides = _strides(k, v)
+    k, v = ready(k, length), ready(v, length)
+    step, steps = strides(k, v)
     hidden = k if padding is None else padding.view(torch.uint8)
     hidden_strides = (0, 0) if padding is None else padding.stride()
     tiles_k, tiles_v = plan.tiles("key_contexts")
     call.launch(
         values.key_contexts, shape.rows * count * tiles_k * tiles_v,
-        k, v, hidden, sums, maxima, totals, *kept, scale, shape.heads, shape.m, count, length, *strides, *hidden_strides,
+        k, v, hidden, sums, maxima, totals, *kept, scale, shape.heads, shape.m, count, length, *steps, *hidden_strides,
         TILES_K=tiles_k, TILES_V=tiles_v, MASKED=padding is not None, WHOLE=count == 1, STEP=step, **call.options("key_contexts"),
     )  # fmt: skip
     if count > 1:
@@ -158,11 +158,11 @@ def forward(
     plan, shape = call.plan, call.plan.shape
     kept = _contexts(call, k, v, padding, scale)
     count, length = plan.query_parts
-    q = _ready(q, length)
+    q = ready(q, length)
     out = like(q, shape.d_v)
-    step, strides = _strides(q, out)
+    step, steps = strides(q, out)
     call.launch(
-        values.attend, shape.rows * count, q, kept.context, out, shape.heads, shape.n, count, length, *strides,
+        values.attend, shape.rows * count, q, kept.context, out, shape.heads, shape.n, count, length, *steps,
         TILES_V=plan.tiles("attend")[1], STEP=step, **call.options("attend"),
     )  # fmt: skip
     return out, kept
@@ -172,23 +172,23 @@ def _query_gradients(call: _Call, q: Tensor, grad: Tensor, kept: Kept, scale: fl
     """dQ, and what the pass over keys needs: dC / l [B * H, D_k, D_v] and delta / l [B * H, D_k]."""
     plan, shape = call.plan, call.plan.shape
     count, length = plan.query_parts
-    q, grad = _ready(q, length), _ready(grad, length)
+    q, grad = ready(q, length), ready(grad, length)
     grad_q, whole = like(q, shape.d_k), plan.fused and count == 1
     sums = call.small(0 if whole else shape.rows * count, shape.d_k, shape.d_v)
     grad_context = call.small(shape.rows, shape.d_k, shape.d_v)
     delta = call.small(shape.rows if shape.softmax else 0, shape.d_k)
-    step, strides = _strides(q, grad, grad_q)
+    step, steps = strides(q, grad, grad_q)
     call.launch(
         grads.query_gradients, shape.rows * count,
-        q, grad, kept.context, kept.inverse, grad_q, sums, grad_context, delta, scale, shape.heads, shape.n, count, length, *strides,
+        q, grad, kept.context, kept.inverse, grad_q, sums, grad_context, delta, scale, shape.heads, shape.n, count, length, *steps,
         TILES_V=plan.tiles("query_gradients")[1], WHOLE=whole, FUSED=plan.fused, STEP=step, **call.options("query_gradients"),
     )  # fmt: skip
     if not plan.fused:
         tiles_k, tiles_v = plan.tiles("query_contexts")
-        step, strides = _strides(q, grad)
+        step, steps = strides(q, grad)
         call.launch(
             grads.query_contexts, shape.rows * count * tiles_k * tiles_v,
-            q, grad, sums, shape.heads, shape.n, count, length, *strides,
+            q, grad, sums, shape.heads, shape.n, count, length, *steps,
             BLOCK_D=1 << (shape.d_k - 1).bit_length(), TILES_K=tiles_k, TILES_V=tiles_v, STEP=step, **call.options("query_contexts"),
         )  # fmt: skip
     if not whole:
@@ -204,15 +204,15 @@ def backward(
     plan, shape = call.plan, call.plan.shape
     grad_q, grad_context, delta = _query_gradients(call, q, grad.to(q.dtype), kept, scale)
     count, length = plan.key_parts
-    k, v = _ready(k, length), _ready(v, length)
+    k, v = ready(k, length), ready(v, length)
     grad_k, grad_v = like(k, shape.d_k), like(v, shape.d_v)
-    step, strides = _strides(k, v, grad_k, grad_v)
+    step, steps = strides(k, v, grad_k, grad_v)
     hidden = k if padding is None else padding.view(torch.uint8)
     hidden_strides = (0, 0) if padding is None else padding.stride()
     call.launch(
         grads.key_gradients, shape.rows * count,
         k, v, hidden, kept.reference, grad_context, delta, grad_k, grad_v, shape.heads, shape.m, count, length,
-        *strides[:6], *hidden_strides, *strides[6:],
+        *steps[:6], *hidden_strides, *steps[6:],
         TILES_V=plan.tiles("key_gradients")[1], MASKED=padding is not None, STEP=step, **call.options("key_gradients"),
     )  # fmt: skip
     return grad_q, grad_k, grad_v

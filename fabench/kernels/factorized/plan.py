@@ -24,11 +24,11 @@ def _ceil(a: int, b: int) -> int:
 
 
 def parts(positions: int, rows: int, processors: int) -> tuple[int, int]:
-    """How many parts, and positions of each: about two programs for each multiprocessor, but no part below 1,024 positions.
+    """How many parts, and positions of each: at most two programs for each multiprocessor, but no part below 1,024 positions.
 
-    Below that, what a part leaves behind costs more than it brings.
+    More programs than that would wait for a third round of a few; in a smaller part, what it leaves behind costs more than it brings.
     """
-    wanted = max(1, min(_ceil(positions, _PART), _ceil(2 * processors, rows)))
+    wanted = max(1, min(_ceil(positions, _PART), 2 * processors // rows))
     length = _ceil(_ceil(positions, wanted), _TILE) * _TILE
     return _ceil(positions, length), length
 
