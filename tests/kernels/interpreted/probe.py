@@ -80,7 +80,8 @@ def watched() -> Iterator[list[Seen]]:
         """The mask without what is outside: that is noted, and not done, since it would hit other memory."""
         wanted, at = mask.data.astype(bool), pointers.data.astype(np.int64)
         size = max(1, pointers.get_element_ty().primitive_bitwidth // 8)
-        inside = np.isin(at, known[size])
+        places = known[size]
+        inside = places[np.minimum(np.searchsorted(places, at), len(places) - 1)] == at
         if bool((wanted & ~inside).any()):
             launches[-1].outside.add(to)
         getattr(launches[-1], to).append((builder.grid_idx[0], at[wanted & inside].ravel(), size))
