@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fabench"
 
 # Each room with the rooms of this project it may import, lowest floor first.
-WORDS = ["errors", "units", "codec", "case", "schema"]
+WORDS = ["errors", "units", "codec", "sheet", "case", "schema"]
 QUESTION = ["catalogue", "cost", "suite", "environment", "store"]
-CHILD = ["kernels", "attention", "devices", "models", "measure"]
+CHILD = ["kernels", "attention", "inspect", "devices", "models", "measure"]
 MAY_IMPORT = {
     **{room: WORDS[:index] for index, room in enumerate(WORDS)},
     **{room: WORDS + QUESTION[:index] for index, room in enumerate(QUESTION)},

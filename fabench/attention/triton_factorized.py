@@ -12,13 +12,18 @@ Cost family: linear in n in time and memory; every tensor is read once and writt
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
 from fabench.attention.base import Core
 from fabench.schema import Case
 
-__all__ = ["prepare", "supports"]
+if TYPE_CHECKING:
+    from fabench.kernels.factorized import Plan
+
+__all__ = ["compile_for", "plan_for", "prepare", "supports"]
 
 TIME_ORDER = 1
 MEMORY_ORDER = 1
@@ -43,3 +48,27 @@ def prepare(case: Case, device: str) -> Core:
 
     scale = None if case.normalisation == "softmax" else case.scale_value
     return lambda q, k, v, padding: factorized_attention(q, k, v, padding, scale=scale)
+
+
+def plan_for(case: Case, target: str, precision: str) -> Plan:
+    """What the case launches on a target of `fabench.kernels.factorized.TARGETS`."""
+    from fabench.kernels.factorized import TARGETS, Plan, Shape
+
+    softmax, masked = case.normalisation == "softmax", case.mask == "padding"
+    shape = Shape(case.batch, case.heads, case.n, case.m, case.d_k, case.d_v, case.dtype, softmax, masked, precision)
+    return Plan(shape, TARGETS[target])
+
+
+def compile_for(case: Case, target: str, precision: str, compile_one: Callable[..., None]) -> None:
+    """Runs the host's code for the case on tensors without memory; `compile_one` takes each launch."""
+    from fabench.kernels.factorized import TARGETS, host, launching, on_target
+
+    heads, dtype = (case.batch, case.heads), getattr(torch, case.dtype)
+    shapes = ((*heads, case.n, case.d_k), (*heads, case.m, case.d_k), (*heads, case.m, case.d_v))
+    q, k, v = (torch.empty(shape, dtype=dtype, device="meta") for shape in shapes)
+    padding = torch.empty(case.batch, case.m, dtype=torch.bool, device="meta") if case.mask == "padding" else None
+    softmax = case.normalisation == "softmax"
+    with launching(compile_one), on_target(TARGETS[target]):
+        output, kept = host.forward(q, k, v, padding, case.scale_value, softmax, precision)
+        if case.needs_gradients:
+            host.backward(output, q, k, v, padding, kept, case.scale_value, softmax, precision)

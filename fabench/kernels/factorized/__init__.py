@@ -46,12 +46,24 @@ from __future__ import annotations
 
 import torch
 
+from fabench.kernels.factorized import host
 from fabench.kernels.factorized.host import launching, on_target
 from fabench.kernels.factorized.op import attend
 from fabench.kernels.factorized.plan import Plan
 from fabench.kernels.factorized.tilings import TARGETS, Shape, Target
 
-__all__ = ["PRECISIONS", "TARGETS", "Plan", "Shape", "Target", "factorized_attention", "launching", "on_target", "unsupported"]
+__all__ = [
+    "PRECISIONS",
+    "TARGETS",
+    "Plan",
+    "Shape",
+    "Target",
+    "factorized_attention",
+    "host",
+    "launching",
+    "on_target",
+    "unsupported",
+]
 
 PRECISIONS = ("ieee", "tf32")
 _DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
