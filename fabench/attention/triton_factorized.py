@@ -51,9 +51,12 @@ def prepare(case: Case, device: str) -> Core:
 
 
 def plan_for(case: Case, target: str, precision: str) -> Plan:
-    """What the case launches on a target of `fabench.kernels.factorized.TARGETS`."""
-    from fabench.kernels.factorized import TARGETS, Plan, Shape
+    """What the case launches on a target of `fabench.kernels.factorized.TARGETS`. Raises ValueError where there is no kernel for it."""
+    from fabench.kernels.factorized import TARGETS, Plan, Shape, unsupported
 
+    reason = unsupported(getattr(torch, case.dtype), case.d_k, case.d_v)
+    if reason is not None:
+        raise ValueError(reason)
     softmax, masked = case.normalisation == "softmax", case.mask == "padding"
     shape = Shape(case.batch, case.heads, case.n, case.m, case.d_k, case.d_v, case.dtype, softmax, masked, precision)
     return Plan(shape, TARGETS[target])

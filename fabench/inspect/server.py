@@ -26,6 +26,8 @@ def main() -> None:
         os.environ["TRITON_CACHE_DIR"] = cache  # what is shown was compiled now, by this compiler
         try:
             _answer(request)
+        except ValueError as error:
+            _say(event="error", text=str(error))
         except ImportError as error:
             _say(event="error", text=f"{error}; install Triton, which torch's CUDA build brings along")
 
