@@ -1,4 +1,7 @@
-"""The interpreter's bfloat16, mended: it stores bit patterns, multiplies them as whole numbers and cuts off what hardware rounds."""
+"""The interpreter's bfloat16, mended: it stores bit patterns, multiplies them as whole numbers and cuts off what hardware rounds.
+
+And, for Triton 3.6 beside numpy 2.4, ranges whose ends are arguments: numpy no longer makes a number of an array with one element.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +33,7 @@ def mended() -> Iterator[None]:
     """Inside, conversions round and products are taken of numbers."""
     builder: Any = interpreter.InterpreterBuilder
     cast, dot, convert = builder.cast_impl, builder.create_dot, builder.create_fp_to_fp
-    handle = interpreter.TensorHandle
+    handle, patch = interpreter.TensorHandle, interpreter._patch_lang_tensor
 
     def cast_impl(self: Any, source: Any, target: Any) -> Any:
         before, after = source.dtype.scalar, target.scalar
@@ -50,8 +53,14 @@ def mended() -> Iterator[None]:
             a, b = handle(widened(a.data), tl.float32), handle(widened(b.data), tl.float32)
         return dot(self, a, b, d, precision, inexact)
 
+    def patch_lang_tensor(tensor: Any, scope: Any) -> None:
+        patch(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
     builder.cast_impl, builder.create_dot, builder.create_fp_to_fp = cast_impl, create_dot, create_fp_to_fp
+    interpreter._patch_lang_tensor = patch_lang_tensor
     try:
         yield
     finally:
+        interpreter._patch_lang_tensor = patch
         builder.cast_impl, builder.create_dot, builder.create_fp_to_fp = cast, dot, convert
