@@ -37,6 +37,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One sheet per line on standard output.")] = False,
     baseline: Annotated[Path | None, typer.Option(help="Compare with the sheets in this file.")] = None,
     fail_on_worse: Annotated[bool, typer.Option("--fail-on-worse", help="Exit with 1 where a kernel got worse.")] = False,
+    reports: Annotated[
+        Path | None, typer.Option("--reports", help="Also write a page, kernels.html and kernels.md, to this folder.")
+    ] = None,
     write: Annotated[Path | None, typer.Option(help="Write the sheets to this file, to be a baseline.")] = None,
 ) -> int:
     """Compile every kernel that a case launches, for GPUs that need not be here, and read its machine code."""
@@ -53,6 +56,11 @@ def command(
         _print(found.sheets)
     if write is not None:
         _write(write, found)
+    if reports is not None:
+        from fabench.report.kernels import write_kernels
+
+        for path in write_kernels(found, reports, "kernels", ("html", "markdown")):
+            notes.print(f"report:  {safe(path)}")
     failed = [f"{sheet.key}: {fault}" for sheet in found.sheets for fault in faults(sheet)]
     for line in failed:
         notes.print(f"[red]fault[/] {safe(line)}")
