@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from fabench.kernels.factorized import backward, forward, host
 from tests.kernels.interpreted.probe import faults, watched
@@ -77,6 +78,32 @@ def test_a_missing_rescaling_is_seen_in_the_output(plant: Any, many_parts: None)
 def test_a_forgotten_gradient_of_the_softmax_is_seen_in_dq(plant: Any, many_parts: None) -> None:
     plant(backward, "grad_weights - tl.sum(weights * grad_weights, axis=1)[:, None]", "grad_weights")
     assert worst()["dq"] > 1e-3
+
+
+def far_apart() -> list[str]:
+    """Memory faults of a forward pass whose second head lies beyond 2^31 elements; only what is used of the 4 GiB is ever touched."""
+    case = replace(CASE, n=70, m=70, batch=1, heads=2, dtype="float16")
+    near, k, v, _ = inputs(case)
+    q = torch.empty_strided(near.shape, (2**33, 2**31 + 64, 16, 1), dtype=torch.float16).copy_(near)
+    with watched() as launches:
+        output, _ = host.forward(q, k, v, None, 1.0, True, "ieee")
+    found = [fault for seen in launches for fault in faults(seen)]
+    if not found:
+        torch.testing.assert_close(output, host.forward(near, k, v, None, 1.0, True, "ieee")[0], rtol=0, atol=0)
+    return found
+
+
+def test_heads_beyond_32_bits_are_found() -> None:
+    assert far_apart() == []
+
+
+def test_an_offset_in_32_bits_is_seen_by_the_probe(plant: Any) -> None:
+    plant(
+        forward,
+        "q_base = base_of(Q, row, heads, first, q_b, q_h, q_n, STEP)",
+        "q_base = Q + ((row // heads) * q_b + (row % heads) * q_h + first * q_n) * STEP",
+    )
+    assert "reads outside of its tensors" in far_apart()
 
 
 def test_one_address_for_two_programs_is_seen_by_the_probe(plant: Any, many_parts: None) -> None:
