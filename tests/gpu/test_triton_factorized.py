@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from fabench.attention import reference
-from fabench.kernels.factorized import factorized_attention
 from fabench.schema import Case
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+from fabench.kernels.factorized import factorized_attention
 
 pytestmark = pytest.mark.gpu
 
