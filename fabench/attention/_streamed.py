@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from fabench.attention._tiles import Workspace, blocks, empty_like, taking_part, wide
 
-__all__ = ["is_sound", "streamed_forward", "streamed_with_gradients"]
+__all__ = ["attend", "is_sound", "streamed_forward", "streamed_with_gradients"]
 
 Tensor = torch.Tensor
 
@@ -135,7 +135,7 @@ def _query_weights(tile: Tensor, space: Workspace) -> tuple[Tensor, Tensor | Non
     return torch.softmax(q, -1, out=weights), None
 
 
-def _attend(q: Tensor, context: Tensor) -> Tensor:
+def attend(q: Tensor, context: Tensor) -> Tensor:
     """O = softmax_channels(Q) C, [B, H, N, D_v], for Q [B, H, N, D_k] and C [B * H, D_k, D_v]."""
     out, space = empty_like(q, context.shape[2]), Workspace(q)
     for part, tiles in blocks(q, out):
@@ -215,7 +215,7 @@ class _Attend(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:
         context, inverse, reference = _contexts(k, v, padding)
         ctx.save_for_backward(q, k, v, padding, context, inverse, reference)
-        return _attend(q, context)
+        return attend(q, context)
 
     @staticmethod
     @once_differentiable
@@ -228,7 +228,7 @@ class _Attend(torch.autograd.Function):
 
 def streamed_forward(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:
     """softmax_channels(Q) softmax_positions(K)^T V, [B, H, N, D_v], of Q [B, H, N, D_k], K [B, H, M, D_k], V [B, H, M, D_v]."""
-    return _attend(q, _contexts(k, v, padding)[0])
+    return attend(q, _contexts(k, v, padding)[0])
 
 
 def streamed_with_gradients(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None) -> Tensor:

@@ -12,13 +12,13 @@ from typing import TypeAlias
 
 import torch
 
-__all__ = ["Tile", "Workspace", "blocks", "empty_like", "foldable", "taking_part", "wide"]
+__all__ = ["TILE_ELEMENTS", "Tile", "Workspace", "blocks", "empty_like", "foldable", "taking_part", "wide"]
 
 Tile: TypeAlias = tuple[torch.Tensor, ...]
 
 # Elements of a tile per thread. Measured on one core (512 KiB L2, 8 MiB L3, float32, d = 64, n = 16k and 64k, 8 and 32 heads), plain
 # time over this time: 2^15 1.05 to 1.09, 2^16 1.22 to 1.28, 2^17 1.32 to 1.38, 2^18 1.35 to 1.41, 2^19 1.33 to 1.40.
-_TILE_ELEMENTS = 2**18
+TILE_ELEMENTS = 2**18
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -51,7 +51,7 @@ def blocks(*tensors: torch.Tensor) -> Iterator[tuple[slice, list[Tile]]]:
     tensors. A GPU's kernels manage their caches themselves: there a slab is one tile.
     """
     width = max(x.shape[3] for x in tensors)
-    budget = _TILE_ELEMENTS * torch.get_num_threads()
+    budget = TILE_ELEMENTS * torch.get_num_threads()
     for first, slab in _slabs(tensors):
         groups, length = slab[0].shape[:2]
         heads, step = groups, length

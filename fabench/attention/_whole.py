@@ -12,11 +12,41 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from fabench.attention._streamed import is_sound
+from fabench.attention._streamed import attend, is_sound
+from fabench.attention._tiles import TILE_ELEMENTS
 
 __all__ = ["whole_forward", "whole_with_gradients"]
 
 Tensor = torch.Tensor
+
+
+def _channels_first(x: Tensor) -> bool:
+    """Whether the positions of x [G, N, D] lie side by side in memory, as in an image's feature map."""
+    return x.stride(1) < x.stride(2)
+
+
+def _softmax(x: Tensor) -> Tensor:
+    """Over the channels of x [G, N, D], in its memory order."""
+    return x.transpose(1, 2).softmax(1).transpose(1, 2) if _channels_first(x) else x.softmax(-1)
+
+
+def _softmax_gradient(grad: Tensor, weights: Tensor) -> Tensor:
+    """The gradient of `_softmax` at its result `weights` [G, N, D], in the memory order of both."""
+    if _channels_first(weights):
+        return torch._softmax_backward_data(grad.transpose(1, 2), weights.transpose(1, 2), 1, weights.dtype).transpose(1, 2)
+    return torch._softmax_backward_data(grad, weights, -1, weights.dtype)
+
+
+def _times(rows: Tensor, matrix: Tensor, like: Tensor) -> Tensor:
+    """rows [G, N, D] times matrix [G, D, E], in the memory order of `like` [G, N, *].
+
+    A layer that reads the product in another order than its own inputs copies it first, which takes longer than all attention did.
+    """
+    groups, length, width = rows.shape[0], rows.shape[1], matrix.shape[2]
+    out = (
+        rows.new_empty(groups, width, length).transpose(1, 2) if _channels_first(like) else rows.new_empty(groups, length, width)
+    )
+    return torch.bmm(rows, matrix, out=out)
 
 
 def _exponentials(k: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -38,7 +68,10 @@ def whole_forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor | None:
         return None
     context = _context(*found, v.flatten(0, 1))
     del found  # its memory, still in the cache, serves the next line
-    return torch.bmm(q.flatten(0, 1).softmax(-1), context).view(*q.shape[:3], -1)
+    if q.numel() > TILE_ELEMENTS:  # else the softmax of all queries would be the only tensor beside the result that grows with n
+        return attend(q, context)
+    queries = q.flatten(0, 1)
+    return _times(_softmax(queries), context, queries).unflatten(0, q.shape[:2])
 
 
 class _Attend(torch.autograd.Function):
@@ -46,11 +79,11 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, key_weights: Tensor, inverse: Tensor) -> Tensor:
-        values, weights = v.flatten(0, 1), q.flatten(0, 1).softmax(-1)
+        values, weights = v.flatten(0, 1), _softmax(q.flatten(0, 1))
         context = _context(key_weights, inverse, values)
         ctx.save_for_backward(weights, key_weights, values, context, inverse)
         ctx.batch = q.shape[0]
-        return torch.bmm(weights, context).view(*q.shape[:3], -1)
+        return _times(weights, context, weights).unflatten(0, q.shape[:2])
 
     @staticmethod
     @once_differentiable
@@ -58,12 +91,11 @@ class _Attend(torch.autograd.Function):
         weights, key_weights, values, context, inverse = ctx.saved_tensors
         upstream = grad_out.flatten(0, 1)
         grad_context = torch.bmm(weights.transpose(1, 2), upstream)
-        grad_weights = torch.bmm(upstream, context.transpose(1, 2))
-        grad_q = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+        grad_q = _softmax_gradient(_times(upstream, context.transpose(1, 2), weights), weights)
         delta = torch.linalg.vecdot(context, grad_context).unsqueeze(1) * inverse
         grad_context *= inverse.transpose(1, 2)
-        grad_v = torch.bmm(key_weights, grad_context)
-        grad_k = torch.bmm(values, grad_context.transpose(1, 2)).sub_(delta).mul_(key_weights)
+        grad_v = _times(key_weights, grad_context, values)
+        grad_k = _times(values, grad_context.transpose(1, 2), key_weights).sub_(delta).mul_(key_weights)
         split = (ctx.batch, -1)
         return grad_q.unflatten(0, split), grad_k.unflatten(0, split), grad_v.unflatten(0, split), None, None
 

@@ -16,6 +16,7 @@ from fabench.attention import base
 from fabench.devices.base import Device
 from fabench.measure import check, flop, inputs, memory, subject, timing
 from fabench.schema import Job, Record, Status
+from fabench.units import format_bytes
 
 __all__ = ["run"]
 
@@ -89,10 +90,19 @@ def _run(job: Job, record: Record, phases: _Phases) -> Record:
         record = replace(record, timing=times)
         if measure.memory:
             phases.enter("memory")
-            record = replace(record, memory=memory.measure_memory(device, measured, call, facts.compiles))
+            record = _within_limit(replace(record, memory=memory.measure_memory(device, measured, call, facts.compiles)))
     except Exception as error:  # what was measured before it stays in the record
         return _failure(record, error, phases.current)
     return record
+
+
+def _within_limit(record: Record) -> Record:
+    """The record, out of memory if the call held more than it may: the kernel's limit is on address space and leaves room for holes."""
+    limit, taken = record.memory_limit_bytes, record.memory
+    if record.cell.device != "cpu" or limit is None or taken is None or taken.peak_bytes <= limit:
+        return record
+    reason = f"the call holds {format_bytes(taken.peak_bytes)}, the limit is {format_bytes(limit)}"
+    return replace(record, status=Status.OUT_OF_MEMORY, reason=reason)
 
 
 def _checked(

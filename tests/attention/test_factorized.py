@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from fabench.attention import _tiles, base, factorized, reference
+from fabench.attention import _tiles, _whole, base, factorized, reference
 from fabench.schema import Case
 from tests.attention.test_reference import tensors
 
@@ -38,12 +38,19 @@ ADVERSARIAL: dict[str, Change] = {
 }
 
 
-@pytest.fixture(params=["whole", "tiles"])
+def _always_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factorized, "_TILES_FROM_BYTES", {False: 0, True: 0})
+    monkeypatch.setattr(_tiles, "TILE_ELEMENTS", 256)
+
+
+@pytest.fixture(params=["whole", "whole, queries in tiles", "tiles"])
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Takes each of the two paths, the tiled one with tiles of a few rows."""
+    """Takes each of the paths, tiled ones with tiles of a few rows."""
+    if request.param == "whole, queries in tiles":
+        monkeypatch.setattr(_tiles, "TILE_ELEMENTS", 256)
+        monkeypatch.setattr(_whole, "TILE_ELEMENTS", 256)
     if request.param == "tiles":
-        monkeypatch.setattr(factorized, "_FRESH_BYTES", 0)
-        monkeypatch.setattr(_tiles, "_TILE_ELEMENTS", 256)
+        _always_in_tiles(monkeypatch)
     name: str = request.param
     return name
 
@@ -85,8 +92,7 @@ def test_both_paths_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     core = base.load("factorized").prepare(CASE, "cpu")
     q, k, v = (x.float() for x in tensors(CASE))
     whole = core(q, k, v, None)
-    monkeypatch.setattr(factorized, "_FRESH_BYTES", 0)
-    monkeypatch.setattr(_tiles, "_TILE_ELEMENTS", 256)
+    _always_in_tiles(monkeypatch)
     torch.testing.assert_close(core(q, k, v, None), whole, rtol=1e-5, atol=1e-6)
 
 
@@ -105,3 +111,37 @@ def test_inputs_are_left_alone(path: str) -> None:
     torch.autograd.grad(output, leaves, grad)
     assert all(torch.equal(a, b) for a, b in zip(before, leaves, strict=True))
     assert bool((grad == 1).all())
+
+
+ORDERS = {
+    "heads first": lambda h, n, d: torch.randn(2, h, n, d),
+    "positions first": lambda h, n, d: torch.randn(2, n, h, d).transpose(1, 2),
+    "feature map": lambda h, n, d: torch.randn(2, h, d, n).transpose(2, 3),
+}
+
+
+@pytest.mark.parametrize("order", ["heads first", "feature map"])
+@pytest.mark.parametrize("differentiate", [False, True])
+def test_results_lie_in_memory_as_their_inputs_do(order: str, differentiate: bool, path: str) -> None:
+    """A layer before or after would copy them otherwise, which takes longer than the attention."""
+    make = ORDERS[order]
+    q, k, v = (make(2, 40, d).requires_grad_(differentiate) for d in (8, 8, 6))
+    output = base.load("factorized").prepare(CASE, "cpu")(q, k, v, None)
+    assert output.stride() == make(2, 40, 6).stride()
+    if differentiate:
+        gradients = torch.autograd.grad(output, (q, k, v), make(2, 40, 6))
+        assert [g.stride() for g in gradients] == [x.stride() for x in (q, k, v)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_any_memory_order_gives_the_same(order: str, path: str) -> None:
+    q, k, v = (ORDERS[order](2, 40, d).double().requires_grad_() for d in (8, 8, 6))
+    core = base.load("factorized").prepare(CASE, "cpu")
+    output = core(q, k, v, None)
+    grad = ORDERS[order](2, 40, 6).double()
+    expected = q.softmax(-1) @ (k.softmax(-2).mT @ v)
+    torch.testing.assert_close(output, expected)
+    for got, wanted in zip(
+        torch.autograd.grad(output, (q, k, v), grad), torch.autograd.grad(expected, (q, k, v), grad), strict=True
+    ):
+        torch.testing.assert_close(got, wanted)

@@ -265,3 +265,16 @@ def test_right_implementations_stay_well_inside_their_tolerance(dtype: str, norm
             name,
             record.check,
         )
+
+
+def test_a_call_that_holds_more_than_its_limit_is_out_of_memory() -> None:
+    """The kernel limits address space, which leaves room for the allocator's holes; what a call holds is held against the limit itself."""
+    case = Case(n=512, m=512, heads=2, d_k=8, d_v=8)
+    job = Job(Cell("dot_product", "cpu", case), QUICK)
+    needed = cell.run(job, lambda name: None).memory
+    assert needed is not None
+    for limit, status in ((needed.peak_bytes, "ok"), (needed.peak_bytes - 1, "out_of_memory")):
+        record = cell.run(replace(job, memory_limit_bytes=limit), lambda name: None)
+        assert record.status == status
+        assert record.timing is not None
+    assert record.reason is not None and "the limit is" in record.reason
