@@ -32,9 +32,11 @@ def _softmax(x: Tensor) -> Tensor:
 
 def _softmax_gradient(grad: Tensor, weights: Tensor) -> Tensor:
     """The gradient of `_softmax` at its result `weights` [G, N, D], in the memory order of both."""
-    if _channels_first(weights):
-        return torch._softmax_backward_data(grad.transpose(1, 2), weights.transpose(1, 2), 1, weights.dtype).transpose(1, 2)
-    return torch._softmax_backward_data(grad, weights, -1, weights.dtype)
+    if not _channels_first(weights):
+        out: Tensor = torch._softmax_backward_data(grad, weights, -1, weights.dtype)
+        return out
+    out = torch._softmax_backward_data(grad.transpose(1, 2), weights.transpose(1, 2), 1, weights.dtype)
+    return out.transpose(1, 2)
 
 
 def _times(rows: Tensor, matrix: Tensor, like: Tensor) -> Tensor:
@@ -71,7 +73,7 @@ def whole_forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor | None:
     if q.numel() > TILE_ELEMENTS:  # else the softmax of all queries would be the only tensor beside the result that grows with n
         return attend(q, context)
     queries = q.flatten(0, 1)
-    return _times(_softmax(queries), context, queries).unflatten(0, q.shape[:2])
+    return _times(_softmax(queries), context, queries).view(*q.shape[:3], -1)
 
 
 class _Attend(torch.autograd.Function):
@@ -83,7 +85,7 @@ class _Attend(torch.autograd.Function):
         context = _context(key_weights, inverse, values)
         ctx.save_for_backward(weights, key_weights, values, context, inverse)
         ctx.batch = q.shape[0]
-        return _times(weights, context, weights).unflatten(0, q.shape[:2])
+        return _times(weights, context, weights).view(*q.shape[:3], -1)
 
     @staticmethod
     @once_differentiable

@@ -25,6 +25,7 @@ TIME_ORDER = 1
 MEMORY_ORDER = 1
 COMPUTES = {"softmax": "factorized softmax attention", "scaling": "scaled product attention"}
 COMPILES = True
+OPAQUE = True
 
 
 def _softmax(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -23,13 +24,15 @@ __all__ = ["command"]
 
 _TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "gfx942")
 _TYPES = {"bf16": ("bfloat16", "ieee"), "fp16": ("float16", "ieee"), "fp32": ("float32", "ieee"), "tf32": ("float32", "tf32")}
+# A range without a step, which a suite's axis refuses, because there it could mean anything.
+_OPEN_RANGE = re.compile(r"(\d+\.\.\d+)(?![\dx+])")
 
 
 def command(
     implementation: Annotated[str, typer.Argument(help="An implementation with kernels of its own.")] = "triton_factorized",
     target: Annotated[str, typer.Option(help="GPUs to compile for.")] = "sm_80,sm_90,sm_100,sm_120,gfx942",
     dtype: Annotated[str, typer.Option(help="bf16, fp16, fp32, tf32.")] = "bf16",
-    d: Annotated[str, typer.Option("--d", help="Channels per head, e.g. 64,128 or 32..256x2.")] = "64",
+    d: Annotated[str, typer.Option("--d", help="Channels per head, e.g. 64,128 or 32..256, which doubles.")] = "64",
     n: Annotated[int, typer.Option(help="Positions.", min=1)] = 65536,
     heads: Annotated[int, typer.Option(help="Heads.", min=1)] = 8,
     batch: Annotated[int, typer.Option(help="Batch size.", min=1)] = 4,
@@ -83,7 +86,7 @@ def _compile(implementation: str, targets: list[str], types: list[str], d: str, 
         raise UsageError(f"no implementation {implementation[:40]!r}; there are {', '.join(implementations())}")
     n, heads, batch, mode = sizes
     try:
-        widths = whole_numbers(d)
+        widths = whole_numbers(_OPEN_RANGE.sub(r"\1x2", d))
     except ValueError as error:
         raise UsageError(f"--d: {error}") from None
     if mode not in ("fwd", "fwd_bwd"):

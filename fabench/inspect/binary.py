@@ -10,42 +10,129 @@ import re
 __all__ = ["amd", "nvidia", "occupancy"]
 
 Facts = dict[str, int | None]
+# Operation, operands, and whether it is carried out always (it has no predicate, and is no conditional jump).
+Code = list[tuple[str, str, bool]]
 
-_SASS = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(.*)")
+_SASS = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(@!?U?P\w+\s+)?([A-Z][\w.]*)(.*)")
 _SASS_LABEL = re.compile(r"^\s*(\.L\w*):")
 _SASS_TENSOR = re.compile(r"^(HMMA|HGMMA|QMMA|DMMA|OMMA|UTC\w*MMA)")
+_PREDICATE = re.compile(r"\s*!?U?P\d")
 _GCN_LABEL = re.compile(r"^(\.LBB\w+):")
-_GCN = re.compile(r"^\s+([a-z]\w+)(.*)")
+_GCN = re.compile(r"^\s+()([a-z]\w+)(.*)")
 
 
-def _largest_loop(code: list[tuple[str, str]], labels: dict[str, int]) -> int | None:
-    """Instructions between a label and the last jump back to it, of the loop that has most."""
-    spans = [
-        index - labels[label] + 1
-        for index, (opcode, rest) in enumerate(code)
-        if opcode.startswith(("BRA", "s_cbranch", "s_branch"))
-        for label in re.findall(r"\.L\w+", rest)
-        if labels.get(label, index + 1) <= index
-    ]
-    # A jump to itself ends a program's code: no loop.
-    return max((span for span in spans if span > 2), default=None)
+def _jumps(code: Code, labels: dict[str, int]) -> dict[int, int]:
+    """Where each jump goes, by the index of its instruction."""
+    found = {}
+    for index, (opcode, rest, _) in enumerate(code):
+        if opcode.startswith(("BRA", "s_cbranch", "s_branch")):
+            names = [name for name in re.findall(r"\.L\w+", rest) if name in labels]
+            if names:
+                found[index] = labels[names[-1]]
+    return found
 
 
-def _lines(text: str, instruction: re.Pattern[str], label: re.Pattern[str]) -> tuple[list[tuple[str, str]], dict[str, int]]:
-    code: list[tuple[str, str]] = []
+def _blocks(code: Code, labels: dict[str, int]) -> tuple[list[int], list[list[int]]]:
+    """Where each basic block begins (and, last, where the code ends), and the blocks that follow each."""
+    jumps = _jumps(code, labels)
+    leaders = {0, len(code), *labels.values(), *jumps.values(), *(index + 1 for index in jumps)}
+    starts = sorted(start for start in leaders if start <= len(code))
+    number = {start: block for block, start in enumerate(starts)}
+    after: list[list[int]] = []
+    for block in range(len(starts) - 1):
+        last = starts[block + 1] - 1
+        opcode, _, always = code[last]
+        ends = opcode.startswith(("EXIT", "RET", "s_endpgm")) and always
+        follows = {number[jumps[last]]} if last in jumps else set()
+        if not ends and not (last in jumps and always) and last + 1 < len(code):
+            follows.add(block + 1)
+        after.append([one for one in sorted(follows) if one < len(starts) - 1])
+    return starts, after
+
+
+def _dominators(after: list[list[int]]) -> list[int]:
+    """For each block the set, as bits, of those that every way to it passes; 0 for a block that nothing reaches."""
+    before: list[list[int]] = [[] for _ in after]
+    for block, follows in enumerate(after):
+        for one in follows:
+            before[one].append(block)
+    reached, todo = {0}, [0]
+    while todo:
+        new = [one for one in after[todo.pop()] if one not in reached]
+        reached.update(new)
+        todo.extend(new)
+    everything = (1 << len(after)) - 1
+    found = [everything if block in reached else 0 for block in range(len(after))]
+    found[0] = 1
+    changed = True
+    while changed:
+        changed = False
+        for block in range(1, len(after)):
+            if block not in reached:
+                continue
+            common = everything
+            for one in before[block]:
+                if one in reached:
+                    common &= found[one]
+            common |= 1 << block
+            changed |= common != found[block]
+            found[block] = common
+    return found
+
+
+def loops(code: Code, labels: dict[str, int]) -> list[int]:
+    """Instructions of each outermost loop, in the order of the code; what waits out of line counts where it returns to.
+
+    A loop is a natural one: what reaches a jump back without leaving through the block that it jumps to, which dominates it.
+    """
+    if not code:
+        return []
+    starts, after = _blocks(code, labels)
+    dominators = _dominators(after)
+    before: list[list[int]] = [[] for _ in after]
+    for block, follows in enumerate(after):
+        for one in follows:
+            before[one].append(block)
+    bodies: dict[int, set[int]] = {}
+    for block, follows in enumerate(after):
+        for head in follows:
+            if dominators[block] >> head & 1:
+                body = bodies.setdefault(head, {head})
+                todo = [block]
+                while todo:
+                    one = todo.pop()
+                    if one not in body:
+                        body.add(one)
+                        todo.extend(before[one])
+    outermost = [head for head, body in bodies.items() if not any(head in other and body < other for other in bodies.values())]
+    return [sum(starts[block + 1] - starts[block] for block in bodies[head]) for head in sorted(outermost)]
+
+
+def _main_loop(code: Code, labels: dict[str, int]) -> int | None:
+    """Instructions of the loop that ordinarily runs: the first of those that are not small beside the largest.
+
+    A second one is the exact walk that an optimistic kernel falls back to; small ones wait, or jump to themselves where the code ends.
+    """
+    sizes = [size for size in loops(code, labels) if size > 2]
+    return next((size for size in sizes if 4 * size >= max(sizes)), None)
+
+
+def _lines(text: str, instruction: re.Pattern[str], label: re.Pattern[str]) -> tuple[Code, dict[str, int]]:
+    code: Code = []
     labels: dict[str, int] = {}
     for line in text.splitlines():
         if found := label.match(line):
             labels[found[1]] = len(code)
         elif found := instruction.search(line):
-            code.append((found[1], found[2]))
+            guarded = found[1] or found[2].startswith("s_cbranch") or (found[2].startswith("BRA") and _PREDICATE.match(found[3]))
+            code.append((found[2], found[3], not guarded))
     return code, labels
 
 
 def nvidia(resources: str, sass: str) -> Facts:
     """Facts of one kernel from its resource usage and its disassembly."""
     code, labels = _lines(sass, _SASS, _SASS_LABEL)
-    opcodes = [opcode for opcode, _ in code]
+    opcodes = [opcode for opcode, _, _ in code]
 
     def usage(name: str) -> int | None:
         found = re.search(rf"\b{name}:(\d+)", resources)
@@ -62,14 +149,14 @@ def nvidia(resources: str, sass: str) -> Facts:
         "wide_loads": sum(".128" in op or op.startswith("UTMALDG") for op in loads),
         "stores": len(stores),
         "wide_stores": sum(".128" in op or op.startswith("UTMASTG") for op in stores),
-        "loop_instructions": _largest_loop(code, labels),
+        "loop_instructions": _main_loop(code, labels),
     }
 
 
 def amd(assembly: str) -> Facts:
     """Facts of one kernel from its assembly."""
     code, labels = _lines(assembly, _GCN, _GCN_LABEL)
-    opcodes = [opcode for opcode, _ in code]
+    opcodes = [opcode for opcode, _, _ in code]
 
     def metadata(name: str) -> int | None:
         found = re.search(rf"\.{name}:\s+(\d+)", assembly)
@@ -86,7 +173,7 @@ def amd(assembly: str) -> Facts:
         "wide_loads": sum("dwordx4" in op for op in loads),
         "stores": len(stores),
         "wide_stores": sum("dwordx4" in op for op in stores),
-        "loop_instructions": _largest_loop(code, labels),
+        "loop_instructions": _main_loop(code, labels),
     }
 
 

@@ -13,6 +13,7 @@ import torch
 
 from fabench import devices
 from fabench.attention import base
+from fabench.catalogue import Facts
 from fabench.devices.base import Device
 from fabench.measure import check, flop, inputs, memory, subject, timing
 from fabench.schema import Job, Record, Status
@@ -80,7 +81,7 @@ def _run(job: Job, record: Record, phases: _Phases) -> Record:
     phases.enter("inputs")
     given = inputs.make(cell.case, measure, device.torch_device)
     measured = subject.build(cell.case, implementation, cell.device, given)
-    record, first = _checked(record, measured, function, facts.compiles, device, phases)
+    record, first = _checked(record, measured, function, facts, device, phases)
     if record.status != Status.OK or measure.check_only:
         return record
     call = measured.call()
@@ -90,7 +91,7 @@ def _run(job: Job, record: Record, phases: _Phases) -> Record:
         record = replace(record, timing=times)
         if measure.memory:
             phases.enter("memory")
-            record = _within_limit(replace(record, memory=memory.measure_memory(device, measured, call, facts.compiles)))
+            record = _within_limit(replace(record, memory=memory.measure_memory(device, measured, call, facts.opaque)))
     except Exception as error:  # what was measured before it stays in the record
         return _failure(record, error, phases.current)
     return record
@@ -106,11 +107,12 @@ def _within_limit(record: Record) -> Record:
 
 
 def _checked(
-    record: Record, measured: subject.Subject, function: str, compiles: bool, device: Device, phases: _Phases
+    record: Record, measured: subject.Subject, function: str, facts: Facts, device: Device, phases: _Phases
 ) -> tuple[Record, timing.FirstCall]:
     """The record with check and FLOPs (status ok or incorrect), and the first call."""
     rows = check.sampled_rows(measured.case, function, measured.inputs.seed)
     gradient = check.upstream(measured, rows) if measured.case.needs_gradients else None
+    compiles = facts.compiles
     phases.enter("compile" if compiles else "first call")
     before = time.perf_counter()
     result = check.compute(measured, gradient)
@@ -118,7 +120,7 @@ def _checked(
     first = timing.FirstCall(time.perf_counter() - before, compiles, _cache_hits() > 0 if compiles else None)
     phases.enter("check")
     outcome = check.compare(measured, result, gradient, function, rows)
-    record = replace(record, check=outcome, flop=None if compiles else flop.count(measured.call()))
+    record = replace(record, check=outcome, flop=None if facts.opaque else flop.count(measured.call()))
     if not outcome.passed:
         return replace(record, status=Status.INCORRECT, reason=check.describe_failure(outcome.tensors)), first
     return replace(record, status=Status.OK, reason=None), first

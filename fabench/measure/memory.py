@@ -47,10 +47,10 @@ def saved_for_backward(subject: Subject) -> Graph:
     return Graph(saved, sum(storage.nbytes() for address, storage in storages.items() if address not in given))
 
 
-def measure_memory(device: Device, subject: Subject, call: Call, compiles: bool) -> Memory:
-    """The memory of one more call. Compiled code hides its saved tensors from hooks, so theirs are not known."""
+def measure_memory(device: Device, subject: Subject, call: Call, opaque: bool) -> Memory:
+    """The memory of one more call. An opaque implementation hides its saved tensors from hooks, so theirs are not known."""
     case = subject.case
-    graph = saved_for_backward(subject) if case.needs_gradients and not compiles else None
+    graph = saved_for_backward(subject) if case.needs_gradients and not opaque else None
     resident = _reset_resident()
     peak = device.peak(call)
     baseline = peak.baseline_bytes

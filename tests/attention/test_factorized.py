@@ -113,7 +113,7 @@ def test_inputs_are_left_alone(path: str) -> None:
     assert bool((grad == 1).all())
 
 
-ORDERS = {
+ORDERS: dict[str, Callable[[int, int, int], torch.Tensor]] = {
     "heads first": lambda h, n, d: torch.randn(2, h, n, d),
     "positions first": lambda h, n, d: torch.randn(2, n, h, d).transpose(1, 2),
     "feature map": lambda h, n, d: torch.randn(2, h, d, n).transpose(2, 3),

@@ -8,9 +8,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from fabench.kernels.factorized.tiles import base_of, load_context, load_tile, place, power, query_weights, square, store_tile
+from fabench.kernels.factorized.tiles import base_of, decay, hidden_of, load_context, load_tile, place, power, query_weights, square, store_tile
 
 __all__ = ["attend", "combine_contexts", "key_contexts"]
+
+# Sums of a part between these, with a reference that need not be its maximum, are as good as any: terms that vanish beside them are below
+# 2^-94 of them, and neither the sums with V nor what backward divides by them can overflow.
+SMALLEST, LARGEST = tl.constexpr(2.0**-32), tl.constexpr(2.0**32)
 
 
 @triton.jit
@@ -31,18 +35,38 @@ def _finish_context(total, context, columns_k, columns_v, row, C, INVERSE, REFER
 
 
 @triton.jit
+def _key_tile(k_base, v_base, hidden_base, start, count, k_n, v_n, hidden_n, columns_k, columns_v,
+              D_K: tl.constexpr, D_V: tl.constexpr, BLOCK_N: tl.constexpr, FULL_K: tl.constexpr, FULL_V: tl.constexpr,
+              SOFTMAX: tl.constexpr, MASKED: tl.constexpr, WIDE: tl.constexpr, STEP: tl.constexpr):  # fmt: skip
+    """A tile of K in WIDE and of V, with what takes no part neutral: K is -inf (0 in the scaling form), V is 0."""
+    empty = float("-inf") if SOFTMAX else 0.0
+    k = load_tile(k_base, start, count, k_n, columns_k, D_K, empty, BLOCK_N, FULL_K, STEP).to(WIDE)
+    v = load_tile(v_base, start, count, v_n, columns_v, D_V, 0.0, BLOCK_N, FULL_V, STEP)
+    if MASKED:
+        keep = hidden_of(hidden_base, start, count, hidden_n, BLOCK_N)
+        k = tl.where(keep[:, None], k, empty)
+        v = tl.where(keep[:, None], v, 0.0)
+    return k, v
+
+
+@triton.jit
 def key_contexts(
     K, V, HIDDEN, SUMS, MAXIMA, TOTALS, C, INVERSE, REFERENCE, scale, heads, length, parts, part_length,
     k_b, k_h, k_n, v_b, v_h, v_n, hidden_b, hidden_n,
     D_K: tl.constexpr, D_V: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
     TILES_K: tl.constexpr, TILES_V: tl.constexpr, SOFTMAX: tl.constexpr, MASKED: tl.constexpr, WHOLE: tl.constexpr,
-    WIDE: tl.constexpr, PRECISION: tl.constexpr, STEP: tl.constexpr,
+    OPTIMISTIC: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
-    """Of a part of the keys: m = max K, l = sum exp(K - m), exp(K - m)^T V. Where the part is the WHOLE, the context is finished."""
+    """Of a part of the keys: m = max K, l = sum exp(K - m), exp(K - m)^T V. Where the part is the WHOLE, the context is finished.
+
+    OPTIMISTIC: m is the maximum of the part's first tile. Any m gives the same quotient as long as the sums stay far from overflow and
+    from vanishing; where one did not, the part is walked through again with the running maximum.
+    """
     row, part, tile_k, tile_v = place(parts, TILES_K, TILES_V)
     columns_k, columns_v = tile_k * BLOCK_K + tl.arange(0, BLOCK_K), tile_v * BLOCK_V + tl.arange(0, BLOCK_V)
     full_k: tl.constexpr = BLOCK_K * TILES_K == D_K
     full_v: tl.constexpr = BLOCK_V * TILES_V == D_V
+    kind: tl.constexpr = K.dtype.element_ty
     first = part * part_length
     count = tl.minimum(length - first, part_length)
     k_base = base_of(K, row, heads, first, k_b, k_h, k_n, STEP)
@@ -53,25 +77,42 @@ def key_contexts(
     reference = tl.full([BLOCK_K], float("-inf"), WIDE)
     total = tl.zeros([BLOCK_K], WIDE)
     context = tl.zeros([BLOCK_K, BLOCK_V], WIDE)
-    empty = float("-inf") if SOFTMAX else 0.0
-    for start in range(0, count, BLOCK_N):
-        k = load_tile(k_base, start, count, k_n, columns_k, D_K, empty, BLOCK_N, full_k, STEP)
-        v = load_tile(v_base, start, count, v_n, columns_v, D_V, 0.0, BLOCK_N, full_v, STEP)
-        weights = k.to(WIDE)
-        if MASKED:
-            rows = start + tl.arange(0, BLOCK_N)
-            keep = tl.load(hidden_base + rows * hidden_n, mask=rows < count, other=1) == 0
-            weights = tl.where(keep[:, None], weights, empty)
-            v = tl.where(keep[:, None], v, 0.0)
-        if SOFTMAX:
-            raised = tl.maximum(reference, tl.max(weights, axis=0))
-            finite = tl.where(raised == float("-inf"), 0.0, raised)
-            shrink = power(tl.where(reference == float("-inf"), finite, reference) - finite, WIDE)
-            weights = power(weights - finite[None, :], WIDE)
-            total = total * shrink + tl.sum(weights, axis=0)
-            context = context * shrink[:, None]
-            reference = raised
-        context = tl.dot(tl.trans(weights.to(v.dtype)), v, context, input_precision=PRECISION, out_dtype=WIDE)
+    exact = True
+    if OPTIMISTIC:
+        k, v = _key_tile(k_base, v_base, hidden_base, 0, count, k_n, v_n, hidden_n, columns_k, columns_v,
+                         D_K, D_V, BLOCK_N, full_k, full_v, SOFTMAX, MASKED, WIDE, STEP)  # fmt: skip
+        reference = tl.max(k, axis=0)
+        reference = tl.where(reference == float("-inf"), 0.0, reference)
+        # Sums over positions as a product with ones: tensor cores are idle here, and adding across threads takes turns.
+        ones = tl.full([BLOCK_N, 16], 1.0, tl.float32).to(kind)
+        weights = tl.trans(decay(k, reference[None, :], kind, WIDE).to(kind))
+        sums = tl.dot(weights, ones, input_precision=PRECISION, out_dtype=WIDE)
+        context = tl.dot(weights, v, context, input_precision=PRECISION, out_dtype=WIDE)
+        for start in range(BLOCK_N, count, BLOCK_N):
+            k, v = _key_tile(k_base, v_base, hidden_base, start, count, k_n, v_n, hidden_n, columns_k, columns_v,
+                             D_K, D_V, BLOCK_N, full_k, full_v, SOFTMAX, MASKED, WIDE, STEP)  # fmt: skip
+            weights = tl.trans(decay(k, reference[None, :], kind, WIDE).to(kind))
+            sums = tl.dot(weights, ones, sums, input_precision=PRECISION, out_dtype=WIDE)
+            context = tl.dot(weights, v, context, input_precision=PRECISION, out_dtype=WIDE)
+        total = tl.max(sums, axis=1)  # all columns are equal
+        sound = ((total > SMALLEST) & (total < LARGEST)) | (columns_k >= D_K)
+        exact = tl.min(sound.to(tl.int32), axis=0) == 0
+    if exact:
+        reference = tl.full([BLOCK_K], float("-inf"), WIDE)
+        total = tl.zeros([BLOCK_K], WIDE)
+        context = tl.zeros([BLOCK_K, BLOCK_V], WIDE)
+        for start in range(0, count, BLOCK_N):
+            k, v = _key_tile(k_base, v_base, hidden_base, start, count, k_n, v_n, hidden_n, columns_k, columns_v,
+                             D_K, D_V, BLOCK_N, full_k, full_v, SOFTMAX, MASKED, WIDE, STEP)  # fmt: skip
+            if SOFTMAX:
+                raised = tl.maximum(reference, tl.max(k, axis=0))
+                finite = tl.where(raised == float("-inf"), 0.0, raised)
+                shrink = power(tl.where(reference == float("-inf"), finite, reference) - finite, WIDE)
+                k = decay(k, finite[None, :], kind, WIDE)
+                total = total * shrink + tl.sum(k, axis=0)
+                context = context * shrink[:, None]
+                reference = raised
+            context = tl.dot(tl.trans(k.to(kind)), v, context, input_precision=PRECISION, out_dtype=WIDE)
     if WHOLE:
         finite = tl.where(reference == float("-inf"), 0.0, reference)
         _finish_context(

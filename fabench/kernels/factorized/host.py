@@ -143,7 +143,8 @@ def _contexts(call: _Call, k: Tensor, v: Tensor, padding: Tensor | None, scale: 
     call.launch(
         values.key_contexts, shape.rows * count * tiles_k * tiles_v,
         k, v, hidden, sums, maxima, totals, *kept, scale, shape.heads, shape.m, count, length, *steps, *hidden_strides,
-        TILES_K=tiles_k, TILES_V=tiles_v, MASKED=padding is not None, WHOLE=count == 1, STEP=step, **call.options("key_contexts"),
+        TILES_K=tiles_k, TILES_V=tiles_v, MASKED=padding is not None, WHOLE=count == 1, OPTIMISTIC=plan.optimistic, STEP=step,
+        **call.options("key_contexts"),
     )  # fmt: skip
     if count > 1:
         call.combine(values.combine_contexts, count, sums, maxima, totals, *kept, scale)

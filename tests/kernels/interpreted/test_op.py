@@ -5,8 +5,13 @@ from typing import Any
 import pytest
 import torch
 
+from fabench import cost
+from fabench.attention import base
 from fabench.kernels.factorized import factorized_attention
-from fabench.measure import flop
+from fabench.measure import flop, subject
+from fabench.measure.inputs import make as make_inputs
+from fabench.measure.memory import saved_for_backward
+from fabench.schema import Case, Measure
 from tests.kernels.interpreted.subjects import CASE, inputs, replace, truth
 
 SMALL = replace(CASE, n=5, m=7, batch=1, heads=2, d_k=3, d_v=2, dtype="float64")
@@ -46,6 +51,18 @@ def test_flops_are_those_of_the_products() -> None:
     assert flop.count(lambda: factorized_attention(q, k, v)) == products
     q.requires_grad_()
     assert flop.count(lambda: torch.autograd.grad(factorized_attention(q, k, v), q, grad)) == 3 * products
+
+
+def test_the_harness_counts_its_operations_and_what_it_keeps() -> None:
+    """So a record holds both: the operator hides neither from torch's hooks, though its first call compiles."""
+    case = Case(n=24, m=40, batch=2, heads=3, d_k=8, d_v=16, mode="fwd_bwd")
+    implementation = base.load("triton_factorized")
+    assert implementation.facts.compiles and not implementation.facts.opaque
+    measured = subject.build(case, implementation, "cpu", make_inputs(case, Measure(), torch.device("cpu")))
+    counted = cost.of(case, 1, 1)
+    assert flop.count(measured.call()) == counted.flop
+    kept = 2 * 3 * (8 * 16 + 2 * 8) * 4  # C, m and 1/l of each head
+    assert saved_for_backward(measured).saved_bytes == measured.held_bytes + kept
 
 
 def test_autocast_chooses_the_type() -> None:
