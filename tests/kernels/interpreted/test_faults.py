@@ -75,6 +75,14 @@ def test_a_missing_rescaling_is_seen_in_the_output(plant: Any, many_parts: None)
     assert worst()["output"] > 1e-3
 
 
+def test_a_reference_that_is_trusted_without_looking_is_seen_in_the_output(plant: Any) -> None:
+    plant(forward, "exact = tl.min(sound.to(tl.int32), axis=0) == 0", "exact = False")
+    case = replace(CASE, dtype="bfloat16")
+    q, k, v, grad = inputs(case)
+    k = torch.where(torch.arange(case.m)[:, None] > 90, k + 200, k)  # beyond the first tile, and beyond float32's exponential
+    assert not errors(run(case, (q, k, v, grad)), truth(case, (q, k, v, grad)), grad)[0] < 1e-2
+
+
 def test_a_forgotten_gradient_of_the_softmax_is_seen_in_dq(plant: Any, many_parts: None) -> None:
     plant(backward, "grad_weights - tl.sum(weights * grad_weights, axis=1)[:, None]", "grad_weights")
     assert worst()["dq"] > 1e-3
