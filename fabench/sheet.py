@@ -15,7 +15,9 @@ class KernelSheet:
 
     `spills`: instructions that keep registers in memory. `occupancy`: share of a multiprocessor's warps that fit at once.
     `tensor_instructions`, `loads`, `wide_loads` (128 bit), ...: instructions in the code, not executions. `loop_instructions`: of the
-    largest loop, which walks through `loop_positions` positions at a time. `precision`: what float32 products may round to.
+    loop that ordinarily runs, which walks through `loop_positions` positions at a time, all programs together through `walked`; an inner
+    loop in it counts once (`nested`).
+    `precision`: what float32 products may round to.
     """
 
     implementation: str
@@ -34,6 +36,7 @@ class KernelSheet:
     registers: int | None = None
     stack_bytes: int | None = None
     spills: int | None = None
+    warps: int | None = None
     shared_bytes: int | None = None
     shared_limit_bytes: int | None = None
     occupancy: float | None = None
@@ -44,8 +47,17 @@ class KernelSheet:
     wide_stores: int | None = None
     loop_instructions: int | None = None
     loop_positions: int | None = None
+    walked: int | None = None
+    nested: bool = False
     binary_sha: str | None = None
     reason: str | None = None
+
+    @property
+    def slots_per_position(self) -> float | None:
+        """Instructions that all warps of a program together issue for a position; None without a loop, or with one inside it."""
+        if self.loop_instructions is None or not self.loop_positions or self.warps is None or self.nested:
+            return None
+        return self.loop_instructions * self.warps / self.loop_positions
 
     @property
     def key(self) -> str:

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 
 from fabench.sheet import KernelSheet
 
-__all__ = ["GPUS", "Gpu", "bound_s", "faults", "matched", "worse"]
+__all__ = ["GPUS", "Gpu", "bound_s", "faults", "issue_s", "matched", "worse"]
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A product's data sheet: memory bandwidth, and dense products per second by kind of operand."""
+    """A product's data sheet: memory bandwidth, dense products per second by kind of operand, and instructions of a warp per second.
+
+    The last is multiprocessors x 4 schedulers x boost clock; None where a multiprocessor is built otherwise (AMD).
+    """
 
     name: str
     target: str
@@ -23,15 +26,16 @@ class Gpu:
     half_flop_per_s: float
     tf32_flop_per_s: float
     float32_flop_per_s: float
+    issue_per_s: float | None = None
 
 
 # From the vendors' data sheets, without sparsity.
 GPUS = (
-    Gpu("A100 SXM 80 GB", "sm_80", 2.039e12, 312e12, 156e12, 19.5e12),
-    Gpu("H100 SXM", "sm_90", 3.35e12, 989e12, 495e12, 67e12),
-    Gpu("H200", "sm_90", 4.8e12, 989e12, 495e12, 67e12),
-    Gpu("B200", "sm_100", 8.0e12, 2250e12, 1100e12, 75e12),
-    Gpu("RTX 5090", "sm_120", 1.792e12, 209.5e12, 104.8e12, 104.8e12),
+    Gpu("A100 SXM 80 GB", "sm_80", 2.039e12, 312e12, 156e12, 19.5e12, 108 * 4 * 1.41e9),
+    Gpu("H100 SXM", "sm_90", 3.35e12, 989e12, 495e12, 67e12, 132 * 4 * 1.83e9),
+    Gpu("H200", "sm_90", 4.8e12, 989e12, 495e12, 67e12, 132 * 4 * 1.83e9),
+    Gpu("B200", "sm_100", 8.0e12, 2250e12, 1100e12, 75e12, 148 * 4 * 1.86e9),
+    Gpu("RTX 5090", "sm_120", 1.792e12, 209.5e12, 104.8e12, 104.8e12, 170 * 4 * 2.41e9),
     Gpu("MI300X", "gfx942", 5.3e12, 1307e12, 654e12, 163e12),
 )
 
@@ -42,6 +46,13 @@ def bound_s(sheet: KernelSheet, gpu: Gpu) -> float:
     if sheet.dtype == "float32":
         rate = gpu.tf32_flop_per_s if sheet.precision == "tf32" else gpu.float32_flop_per_s
     return max((sheet.read_bytes + sheet.written_bytes) / gpu.bytes_per_s, sheet.flop / rate)
+
+
+def issue_s(sheet: KernelSheet, gpu: Gpu) -> float | None:
+    """The least time in which the instructions of the kernel's walk can be issued; None where they can't be counted."""
+    if sheet.slots_per_position is None or not sheet.walked or gpu.issue_per_s is None:
+        return None
+    return sheet.slots_per_position * sheet.walked / gpu.issue_per_s
 
 
 def faults(sheet: KernelSheet) -> list[str]:

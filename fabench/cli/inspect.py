@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fabench.analysis.sheets import GPUS, bound_s, faults, matched, worse
+from fabench.analysis.sheets import GPUS, Gpu, bound_s, faults, issue_s, matched, worse
 from fabench.catalogue import implementations
 from fabench.cli._console import notes, safe
 from fabench.codec import DecodeError, encode
@@ -132,7 +132,7 @@ def _print(sheets: Sequence[KernelSheet]) -> None:
     columns = ("kernel", "target", "type", "d", "registers", "spills", "shared", "occupancy", "tensor", "128-bit loads", "loop", "bytes", "GFLOP", "least time, predicted", "binary")  # fmt: skip
     table = Table(*columns, box=None, pad_edge=False)
     for one in sheets:
-        bounds = ", ".join(f"{gpu.name} {format_duration(bound_s(one, gpu))}" for gpu in GPUS if gpu.target == one.target)
+        bounds = ", ".join(_bound(one, gpu) for gpu in GPUS if gpu.target == one.target)
         kind = f"{one.dtype}:{one.precision}" if one.dtype == "float32" else one.dtype
         cells = (
             one.kernel, one.target, kind, f"{one.d_k}", _text(one.registers), _text(one.spills),
@@ -143,6 +143,11 @@ def _print(sheets: Sequence[KernelSheet]) -> None:
         )  # fmt: skip
         table.add_row(*cells)
     Console(width=None if Console().is_terminal else 240).print(table)
+
+
+def _bound(one: KernelSheet, gpu: Gpu) -> str:
+    least, issue = bound_s(one, gpu), issue_s(one, gpu)
+    return f"{gpu.name} {format_duration(least)}" + ("" if issue is None else f" (issue {issue / least:.0%})")
 
 
 def _text(value: int | None) -> str:

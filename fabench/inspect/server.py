@@ -63,7 +63,8 @@ def _compile(module: Any, request: dict[str, Any], case: Case) -> None:
             "implementation": request["implementation"], "kernel": kernel, "target": target, "dtype": case.dtype, "precision": precision,
             "d_k": case.d_k, "d_v": case.d_v, "n": case.n, "rows": case.batch * case.heads, "programs": programs,
             "read_bytes": launch.read_bytes, "written_bytes": launch.written_bytes, "flop": 2 * launch.mac,
-            "shared_limit_bytes": plan.target.shared_bytes, "loop_positions": options.get("BLOCK_N"),
+            "shared_limit_bytes": plan.target.shared_bytes, "loop_positions": options.get("BLOCK_N"), "warps": options.get("num_warps"),
+            "walked": launch.walked, "nested": launch.nested,
         }  # fmt: skip
         if isinstance(code, Exception):
             sheet["reason"] = " ".join(str(code).split())[:300] or type(code).__name__

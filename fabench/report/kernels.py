@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fabench.analysis.sheets import GPUS, bound_s, faults
+from fabench.analysis.sheets import GPUS, Gpu, bound_s, faults, issue_s
 from fabench.report.blocks import Column, Fact, Report, Section, Table, Text, Value
 from fabench.report.formats.base import Bundle, load
 from fabench.sheet import KernelSheet, SheetFile
@@ -58,10 +58,13 @@ def _count(count: int, what: str) -> str:
 
 def _target(target: str, sheets: list[KernelSheet]) -> Section:
     gpus = [gpu for gpu in GPUS if gpu.target == target]
-    bounds = tuple(Column(f"{gpu.name}, predicted", "duration") for gpu in gpus)
-    rows = [(*_row(one), *(bound_s(one, gpu) for gpu in gpus), *_end(one)) for one in sheets]
+    bounds = [(Column(f"{gpu.name}, predicted", "duration"), Column("issue, of that", "percent")) for gpu in gpus]
+    rows = [(*_row(one), *(value for gpu in gpus for value in _bounds(one, gpu)), *_end(one)) for one in sheets]
     sizes = ", ".join(dict.fromkeys(f"{one.rows} heads of n = {one.n:,}" for one in sheets))
-    table = Table(f"kernels-{target}", target, (*_COLUMNS, *bounds, *_LAST), rows, f"Launched for {sizes}.", filterable=True)
+    note = f"Launched for {sizes}. Issue: the time that the loop's instructions take to be issued, beside the bound; above 100 % it is the bound."
+    table = Table(
+        f"kernels-{target}", target, (*_COLUMNS, *(one for pair in bounds for one in pair), *_LAST), rows, note, filterable=True
+    )
     lead = "Registers, shared memory and instructions as the compiler made them; bytes and products as the plan of the launches counts them."
     return Section(f"target-{target}", target, lead, (table, Text((_peaks(target),), tone="note")))
 
@@ -82,6 +85,11 @@ def _row(one: KernelSheet) -> tuple[Value, ...]:
         one.kernel, kind, one.d_k, one.registers, one.spills, one.shared_bytes, limit, one.occupancy, one.tensor_instructions, one.loads,
         one.wide_loads, one.loop_instructions, one.loop_positions, one.read_bytes, one.written_bytes, one.flop or None,
     )  # fmt: skip
+
+
+def _bounds(one: KernelSheet, gpu: Gpu) -> tuple[Value, Value]:
+    least, issue = bound_s(one, gpu), issue_s(one, gpu)
+    return least, None if issue is None else issue / least
 
 
 def _end(one: KernelSheet) -> tuple[Value, ...]:

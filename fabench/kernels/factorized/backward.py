@@ -8,7 +8,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from fabench.kernels.factorized.tiles import base_of, decay, hidden_of, load_context, load_tile, place, power, query_weights, square, store_tile
+from fabench.kernels.factorized.tiles import (
+    base_of,
+    decay,
+    hidden_of,
+    load_context,
+    load_tile,
+    place,
+    power,
+    query_weights,
+    square,
+    store_tile,
+)
 
 __all__ = ["combine_gradients", "key_gradients", "query_contexts", "query_gradients"]
 
@@ -183,7 +194,9 @@ def key_gradients(
             keep = hidden_of(hidden_base, start, count, hidden_n, BLOCK_N)
             weights = tl.where(keep[:, None], weights, empty)
         if SOFTMAX:
-            weights = power(weights - reference[None, :], WIDE)  # `decay` takes 46 registers more here on sm_90, for 5 % of the loop
+            weights = power(
+                weights - reference[None, :], WIDE
+            )  # `decay` takes 46 registers more here on sm_90, for 5 % of the loop
         grad_weights = tl.zeros([BLOCK_N, BLOCK_K], WIDE)
         for tile in tl.range(0, TILES_V, num_stages=1):
             columns_v = tile * BLOCK_V + tl.arange(0, BLOCK_V)

@@ -8,7 +8,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from fabench.kernels.factorized.tiles import base_of, decay, hidden_of, load_context, load_tile, place, power, query_weights, square, store_tile
+from fabench.kernels.factorized.tiles import (
+    base_of,
+    decay,
+    hidden_of,
+    load_context,
+    load_tile,
+    place,
+    power,
+    query_weights,
+    square,
+    store_tile,
+)
 
 __all__ = ["attend", "combine_contexts", "key_contexts"]
 

@@ -37,7 +37,8 @@ def parts(positions: int, rows: int, processors: int) -> tuple[int, int]:
 class Launch:
     """One kernel of a plan: its programs, and what it reads and writes, every byte as often as it is asked for.
 
-    `mac`: multiply-accumulates of its products.
+    `mac`: multiply-accumulates of its products. `walked`: positions that all its programs walk through together, 0 where none does;
+    `nested`: whether a step of that walk loops over tiles of a context.
     """
 
     kernel: str
@@ -46,6 +47,8 @@ class Launch:
     read_bytes: int
     written_bytes: int
     mac: int
+    walked: int = 0
+    nested: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class Plan:
             Launch(
                 "key_contexts", shape.rows * count * tiles_k * tiles_v, self.tiling("key_contexts"),
                 tiles_v * k + tiles_k * v + self._mask_bytes(tiles_k * tiles_v), count * (context + statistics), mac * shape.m,
+                shape.rows * shape.m * tiles_k * tiles_v,
             )
         ]  # fmt: skip
         if count > 1:
@@ -132,8 +136,11 @@ class Plan:
             launches.append(Launch("combine_contexts", shape.rows * shape.d_k, None, read, context + statistics, 0))
         count = self.query_parts[0]
         launches.append(
-            Launch("attend", shape.rows * count, self.tiling("attend"), q + self._contexts("attend"), o, mac * shape.n)
-        )
+            Launch(
+                "attend", shape.rows * count, self.tiling("attend"), q + self._contexts("attend"), o, mac * shape.n,
+                shape.rows * shape.n, self.tiles("attend")[1] > 1,
+            )
+        )  # fmt: skip
         return tuple(launches)
 
     def _contexts(self, kernel: str, length: int | None = None) -> int:
@@ -158,6 +165,7 @@ class Plan:
                 "query_gradients", shape.rows * count, self.tiling("query_gradients"),
                 q + o + self._contexts("query_gradients") + (kept if whole else 0),
                 q + (finished if whole else count * context if self.fused else 0), mac * shape.n * (2 if self.fused else 1),
+                shape.rows * shape.n, self.tiles("query_gradients")[1] > 1,
             )
         ]  # fmt: skip
         if not self.fused:
@@ -167,6 +175,7 @@ class Plan:
                 Launch(
                     "query_contexts", shape.rows * count * tiles_k * tiles_v, self.tiling("query_contexts"),
                     passes * q + tiles_k * o, count * context, mac * shape.n,
+                    shape.rows * shape.n * tiles_k * tiles_v,
                 )
             )  # fmt: skip
         if not whole:
@@ -176,6 +185,7 @@ class Plan:
             Launch(
                 "key_gradients", shape.rows * self.key_parts[0], self.tiling("key_gradients"),
                 k + v + self._contexts("key_gradients", shape.m) + statistics + self._mask_bytes(1), k + v, 2 * mac * shape.m,
+                shape.rows * shape.m, self.tiles("key_gradients")[1] > 1,
             )
         )  # fmt: skip
         return tuple(launches)

@@ -21,7 +21,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["base_of", "decay", "hidden_of", "load_context", "load_tile", "place", "power", "query_weights", "square", "store_tile"]
+__all__ = [
+    "base_of",
+    "decay",
+    "hidden_of",
+    "load_context",
+    "load_tile",
+    "place",
+    "power",
+    "query_weights",
+    "square",
+    "store_tile",
+]
 
 
 LOG2E = tl.constexpr(1.4426950408889634)

@@ -80,7 +80,10 @@ ADVERSARIAL: dict[str, Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor
     "-inf keys": lambda q, k: (q, k.masked_fill(torch.arange(k.shape[2])[:, None] % 3 == 1, -torch.inf)),
     "later keys + 60": lambda q, k: (q, torch.where(torch.arange(k.shape[2])[:, None] > 90, k + 60, k)),
     "first tile - 90": lambda q, k: (q, torch.where(torch.arange(k.shape[2])[:, None] < 64, k - 90, k)),
-    "one channel of the last key + 200": lambda q, k: (q, k + 200 * (torch.arange(k.shape[2])[:, None] == k.shape[2] - 1) * (torch.arange(k.shape[3]) == 3)),
+    "one channel of the last key + 200": lambda q, k: (
+        q,
+        k + 200 * (torch.arange(k.shape[2])[:, None] == k.shape[2] - 1) * (torch.arange(k.shape[3]) == 3),
+    ),
     "first part -inf": lambda q, k: (q, k.masked_fill(torch.arange(k.shape[2])[:, None] < 64, -torch.inf)),
     "a channel of -inf": lambda q, k: (q, k.masked_fill(torch.arange(k.shape[3]) == 2, -torch.inf)),
 }
