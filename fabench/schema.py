@@ -95,11 +95,15 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the parent sends: one cell, how to measure it, and how much memory it may take (bytes over what the process has)."""
+    """What the parent sends: one cell, how to measure it, and how much memory it may hold (bytes over what the process has).
+
+    `address_space_bytes`: at what the kernel refuses more. It is wider, because of the holes in an allocator's heap.
+    """
 
     cell: Cell
     measure: Measure
     memory_limit_bytes: int | None = None
+    address_space_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,7 @@ class Record:
 
     `function` names what the implementation computes (equal names = same function); `time_order` and `memory_order` are the
     declared powers of n. `flop` is counted by torch's FLOP counter on the checked call (the mode's passes; 2 per multiply-add).
+    `configuration`: what the implementation chose among several ways to run the case (its kernels' tiles), None where it has no choice.
     `phases_s` splits the cell's wall time; "total" is the parent's, from request to record.
     """
 
@@ -186,6 +191,7 @@ class Record:
     timing: Timing | None = None
     memory: Memory | None = None
     flop: int | None = None
+    configuration: dict[str, str] | None = None
     memory_limit_bytes: int | None = None
     phases_s: dict[str, float] = field(default_factory=dict)
     started_at: str | None = None

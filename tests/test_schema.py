@@ -161,5 +161,5 @@ def test_ok_takes_no_reason_and_everything_else_needs_one() -> None:
 
 
 def test_jobs_survive_the_trip() -> None:
-    job = Job(Cell("factorized", "cuda:1", Case(n=3, m=5)), Measure(target=0.1, threads=2), 2**33)
+    job = Job(Cell("factorized", "cuda:1", Case(n=3, m=5)), Measure(target=0.1, threads=2), 2**33, 2**34)
     assert from_json(Job, to_json(job)) == job

@@ -23,7 +23,7 @@ from fabench.schema import Case, Cell, Record, Status, Timing
 __all__ = ["CASE_COLUMNS", "COLUMNS", "case_of", "tidy"]
 
 CASE_COLUMNS = tuple(field.name for field in fields(Case))
-_TEXT_TAIL = ("function", "setting", "series", "status", "reason", "started_at")
+_TEXT_TAIL = ("function", "setting", "series", "status", "reason", "configuration", "started_at")
 _IDENTITY = ("cell_id", "implementation", "device", *CASE_COLUMNS, "kind", "family", "time_order", "memory_order", *_TEXT_TAIL)
 _TIME = ("time_s", "time_low_s", "time_high_s", "time_min_s", "iqr_s")
 _TIMING = ("samples", "loops", "stopped_by", "cache", "clock", "compile_s", "first_call_s", "samples_s")
@@ -77,8 +77,13 @@ def _identity(records: Sequence[Record], cells: Sequence[Cell]) -> dict[str, Any
     columns["kind"] = [kind(cell.case) for cell in cells]
     columns |= _facts(records)
     columns["setting"] = settings(cells)
+    columns["configuration"] = [_told(record.configuration) for record in records]
     columns["series"] = [f"{cell.implementation} · {setting}" for cell, setting in zip(cells, columns["setting"], strict=True)]
     return columns | _fields(records, ("status", "reason", "started_at"))
+
+
+def _told(configuration: dict[str, str] | None) -> str | None:
+    return None if not configuration else "; ".join(f"{name}: {value}" for name, value in configuration.items())
 
 
 def _facts(records: Sequence[Record]) -> dict[str, Any]:

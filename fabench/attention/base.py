@@ -5,11 +5,13 @@ Each file states, as literals (the parent reads them without importing torch, se
     TIME_ORDER, MEMORY_ORDER    the powers of n its core costs: 1 or 2
     COMPUTES                    {normalisation: name of the function}; equal names mean equal results
     COMPILES                    optional, True where the first call builds code (timed apart)
+    OPAQUE                      optional, True where torch's hooks don't see its operators and what it saves
 
 and defines
 
     supports(case, device) -> str | None     why it can't run, or None
     prepare(case, device) -> Core            builds what a call needs; nothing that belongs into the timed call
+    configuration(case, device)              optional: what it chose among several ways to run the case, in words, for the record
 
 A `Core` is called as core(q, k, v, padding) -> [B, H, N, D_v], with Q [B, H, N, D_k], K [B, H, M, D_k], V [B, H, M, D_v] and
 padding [B, M] boolean, True where a key is padding (it takes no part), or None. It must be differentiable in q, k and v.
@@ -53,6 +55,12 @@ class Implementation:
         """The callable that is checked, timed and measured."""
         core: Core = self.module.prepare(case, device)
         return core
+
+    def configuration(self, case: Case, device: str) -> dict[str, str] | None:
+        """What the implementation chose among several ways to run `case`; None where it has no choice."""
+        ask = getattr(self.module, "configuration", None)
+        found: dict[str, str] | None = None if ask is None else ask(case, device)
+        return found
 
 
 def load(name: str) -> Implementation:

@@ -21,9 +21,9 @@ from fabench.attention.base import Core
 from fabench.schema import Case
 
 if TYPE_CHECKING:
-    from fabench.kernels.factorized import Plan
+    from fabench.kernels.factorized import Plan, Shape
 
-__all__ = ["compile_for", "plan_for", "prepare", "supports"]
+__all__ = ["compile_for", "configuration", "plan_for", "prepare", "supports"]
 
 TIME_ORDER = 1
 MEMORY_ORDER = 1
@@ -50,16 +50,35 @@ def prepare(case: Case, device: str) -> Core:
     return lambda q, k, v, padding: factorized_attention(q, k, v, padding, scale=scale)
 
 
+def _shape(case: Case, precision: str) -> Shape:
+    from fabench.kernels.factorized import Shape
+
+    softmax, masked = case.normalisation == "softmax", case.mask == "padding"
+    return Shape(case.batch, case.heads, case.n, case.m, case.d_k, case.d_v, case.dtype, softmax, masked, precision)
+
+
+def configuration(case: Case, device: str) -> dict[str, str]:
+    """The tiles, warps and stages of each kernel that the case launches, and whether they are fixed, tuned or pinned."""
+    from fabench.kernels.factorized import Plan, host
+    from fabench.kernels.factorized.choice import chosen
+
+    shape, target = _shape(case, "ieee"), host.target_of(torch.device(device))
+    choice = chosen(shape, target)
+    plan = Plan(shape, target, choice.tilings)
+    launches = (*plan.forward, *(plan.backward if case.needs_gradients else ()))
+    return choice.labels({one.kernel: one.tiling for one in launches if one.tiling is not None})
+
+
 def plan_for(case: Case, target: str, precision: str) -> Plan:
     """What the case launches on a target of `fabench.kernels.factorized.TARGETS`. Raises ValueError where there is no kernel for it."""
-    from fabench.kernels.factorized import TARGETS, Plan, Shape, unsupported
+    from fabench.kernels.factorized import TARGETS, Plan, unsupported
+    from fabench.kernels.factorized.choice import chosen
 
     reason = unsupported(getattr(torch, case.dtype), case.d_k, case.d_v)
     if reason is not None:
         raise ValueError(reason)
-    softmax, masked = case.normalisation == "softmax", case.mask == "padding"
-    shape = Shape(case.batch, case.heads, case.n, case.m, case.d_k, case.d_v, case.dtype, softmax, masked, precision)
-    return Plan(shape, TARGETS[target])
+    shape = _shape(case, precision)
+    return Plan(shape, TARGETS[target], chosen(shape, TARGETS[target]).tilings)
 
 
 def compile_for(case: Case, target: str, precision: str, compile_one: Callable[..., None]) -> None:

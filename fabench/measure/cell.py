@@ -78,6 +78,7 @@ def _run(job: Job, record: Record, phases: _Phases) -> Record:
         reason = implementation.supports(cell.case, cell.device)
     if reason is not None or function is None:
         return replace(record, status=Status.UNSUPPORTED, reason=reason or f"no {cell.case.normalisation} form")
+    record = replace(record, configuration=implementation.configuration(cell.case, cell.device))
     phases.enter("inputs")
     given = inputs.make(cell.case, measure, device.torch_device)
     measured = subject.build(cell.case, implementation, cell.device, given)

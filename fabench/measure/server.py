@@ -47,22 +47,12 @@ def _pin(processors: str | None) -> None:
             os.sched_setaffinity(0, {int(part) for part in processors.split(",")})
 
 
-# glibc's aligned blocks leave holes of a few bytes less than the next such block needs, so that freed memory is not used again: a call
-# that holds 3 GiB grew the heap beyond 8 GiB, now and then. The address space is therefore wider than what a cell may hold, which
-# `cell` holds it to.
-_HOLES = 2
-_OF_AVAILABLE = 0.9
-
-
 def _limit_memory(extra_bytes: int | None) -> None:
-    """Address space beyond what the process has now. Allocations beyond fail with an error instead of a kill."""
+    """Address space: what the process has now, plus `extra_bytes`. Allocations beyond fail with an error instead of a kill."""
     if extra_bytes is None:
         return
-    from fabench.environment import available_bytes
-
-    spare = int(_OF_AVAILABLE * (available_bytes() or extra_bytes))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + max(extra_bytes, min(_HOLES * extra_bytes, spare))
+    limit = pages * resource.getpagesize() + extra_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
@@ -91,7 +81,7 @@ def _answer(request: dict[str, Any], answers: _Answers) -> None:
 
         job = from_json(Job, json.dumps(request["job"]))
         # A CUDA process reserves far more address space than it uses.
-        _limit_memory(job.memory_limit_bytes if job.cell.device == "cpu" else None)
+        _limit_memory(job.address_space_bytes if job.cell.device == "cpu" else None)
         record: Record = cell.run(job, lambda name: answers.send("phase", name=name))
         answers.send_raw(f'{{"event":"answer","value":{to_json(record)}}}')
     elif kind == "describe":

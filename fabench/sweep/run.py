@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fabench.environment import available_bytes
 from fabench.schema import Cell, Job, Record, Status
 from fabench.suite import Suite
 from fabench.sweep.executor import Executor
@@ -49,6 +50,21 @@ def memory_limit(suite: Suite, available_bytes: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
+# glibc's aligned blocks leave holes of a few bytes less than the next such block needs, so that freed memory is not used again: a call
+# that holds 3 GiB grew the heap beyond 8 GiB, now and then. The kernel therefore refuses later than a cell must stop, and the cell
+# compares what it held with its limit.
+_HOLES = 2
+_OF_AVAILABLE = 0.9
+
+
+def _address_space(limit_bytes: int | None, available_bytes: int | None) -> int | None:
+    """At how many bytes the kernel refuses a cell that may hold `limit_bytes`: twice that, if the machine has it."""
+    if limit_bytes is None:
+        return None
+    spare = limit_bytes if available_bytes is None else int(_OF_AVAILABLE * available_bytes)
+    return max(limit_bytes, min(_HOLES * limit_bytes, spare))
+
+
 def sweep(
     suite: Suite,
     schedule: Schedule,
@@ -65,7 +81,7 @@ def sweep(
         number += 1
         if record is None:
             tell(Started(cell, number, schedule.total))
-            job = Job(cell, suite.measure, limit_bytes)
+            job = Job(cell, suite.measure, limit_bytes, _address_space(limit_bytes, available_bytes()))
             record = executor.run(job, suite.budget.cell_s, lambda name: tell(Phase(name)))
         keep(record)
         schedule.learn(record)

@@ -127,3 +127,13 @@ def test_nothing_is_left_running(play: Play) -> None:
     server.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_cell_has_room_for_its_heaps_holes_where_the_machine_has_it() -> None:
+    from fabench.sweep.run import _address_space
+
+    assert _address_space(None, 100) is None
+    assert _address_space(10, 100) == 20
+    assert _address_space(10, 15) == 13
+    assert _address_space(10, 5) == 10
+    assert _address_space(10, None) == 10

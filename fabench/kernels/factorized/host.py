@@ -13,10 +13,11 @@ import triton.language as tl
 
 from fabench.kernels.factorized import backward as grads
 from fabench.kernels.factorized import forward as values
+from fabench.kernels.factorized.choice import chosen
 from fabench.kernels.factorized.plan import Plan
-from fabench.kernels.factorized.tilings import TARGETS, Shape, Target
+from fabench.kernels.factorized.tilings import TARGETS, Shape, Target, Tiling
 
-__all__ = ["Kept", "backward", "forward", "launching", "like", "on_target", "ready", "strides", "target_of"]
+__all__ = ["Kept", "backward", "forward", "launching", "like", "on_target", "ready", "strides", "target_of", "with_tilings"]
 
 Tensor = torch.Tensor
 Launcher: TypeAlias = Callable[..., None]
@@ -36,6 +37,7 @@ def _launch(kernel: Any, programs: int, *arguments: Any, **options: Any) -> None
 
 _launcher: ContextVar[Launcher] = ContextVar("launcher", default=_launch)
 _target: ContextVar[Target | None] = ContextVar("target", default=None)
+_tilings: ContextVar[dict[str, Tiling] | None] = ContextVar("tilings", default=None)
 
 
 @contextmanager
@@ -58,6 +60,16 @@ def on_target(target: Target) -> Iterator[None]:
         _target.reset(token)
 
 
+@contextmanager
+def with_tilings(tilings: dict[str, Tiling]) -> Iterator[None]:
+    """Inside, these kernels take these configurations and all others their fixed ones."""
+    token = _tilings.set(tilings)
+    try:
+        yield
+    finally:
+        _tilings.reset(token)
+
+
 def target_of(device: torch.device) -> Target:
     """What launches on `device` are planned for; an H100 where there is no GPU to ask."""
     chosen = _target.get()
@@ -74,7 +86,9 @@ def target_of(device: torch.device) -> Target:
 def _plan(q: Tensor, k: Tensor, v: Tensor, padding: Tensor | None, softmax: bool, precision: str) -> Plan:
     (batch, heads, n, d_k), (m, d_v) = q.shape, v.shape[2:]
     dtype = str(q.dtype).removeprefix("torch.")
-    return Plan(Shape(batch, heads, n, m, d_k, d_v, dtype, softmax, padding is not None, precision), target_of(q.device))
+    shape, target = Shape(batch, heads, n, m, d_k, d_v, dtype, softmax, padding is not None, precision), target_of(q.device)
+    tilings = _tilings.get()
+    return Plan(shape, target, chosen(shape, target).tilings if tilings is None else tuple(sorted(tilings.items())))
 
 
 def ready(x: Tensor, part_length: int) -> Tensor:

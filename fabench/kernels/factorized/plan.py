@@ -53,10 +53,11 @@ class Launch:
 
 @dataclass(frozen=True)
 class Plan:
-    """The launches of a shape on a target."""
+    """The launches of a shape on a target; `tilings` names the kernels that don't take their fixed configuration."""
 
     shape: Shape
     target: Target
+    tilings: tuple[tuple[str, Tiling], ...] = ()
 
     @cached_property
     def key_parts(self) -> tuple[int, int]:
@@ -70,7 +71,7 @@ class Plan:
 
     def tiling(self, kernel: str) -> Tiling:
         """The kernel's configuration."""
-        return tiling(kernel, self.shape, self.target)
+        return dict(self.tilings).get(kernel) or tiling(kernel, self.shape, self.target)
 
     def tiles(self, kernel: str) -> tuple[int, int]:
         """Tiles of a context along d_k and along d_v."""

@@ -1,13 +1,14 @@
 """Which GPU, which shape, and so which configuration of each kernel. No torch, no Triton.
 
-The configurations are few and fixed: a choice that depends on the moment, as that of an autotuner, would give other bits from run to run.
+One fixed configuration of each kernel is the rule (`tiling`): a choice that depended on the moment would give other bits from run to run.
+Around it are a few that a device may be faster with (`candidates`), for whoever tunes and holds on to what was found: see `choice`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["ISSUE_BOUND", "TARGETS", "Shape", "Target", "Tiling", "tiling"]
+__all__ = ["ISSUE_BOUND", "TARGETS", "Shape", "Target", "Tiling", "candidates", "tiling"]
 
 _ELEMENT_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -186,3 +187,37 @@ def tiling(kernel: str, shape: Shape, target: Target) -> Tiling:
         if target.name in choice.targets or not choice.targets:
             return replace(choice.tiling, block_k=min(choice.tiling.block_k, k), block_v=min(choice.tiling.block_v, v))
     raise KeyError(f"no configuration of {kernel} for {target.name}")
+
+
+def _shared_bytes(kernel: str, one: Tiling, shape: Shape) -> int:
+    """About what a program holds in shared memory: the tiles in flight, the weights as an operand, and a context where one stays."""
+    rows = one.block_n * (one.block_k if kernel == "attend" else one.block_k + one.block_v)
+    stays = 0 if kernel in ("key_contexts", "query_contexts") else one.block_k * one.block_v
+    return shape.element_bytes * (one.stages * rows + one.block_n * one.block_k + stays)
+
+
+def candidates(kernel: str, shape: Shape, target: Target) -> tuple[Tiling, ...]:
+    """Configurations worth timing, the fixed one first: half and double the positions, double the warps, a stage more or less.
+
+    Pruned without compiling: none may hold more numbers per thread than the fixed one, which is known not to spill, nor more shared memory
+    than the target has. A context's tiles are not varied, because they decide how often tensors are read.
+    """
+    fixed = tiling(kernel, shape, target)
+
+    def per_thread(one: Tiling) -> float:
+        return (one.block_n * (one.block_k + one.block_v) + one.block_k * one.block_v) / one.warps
+
+    varied = [
+        replace(fixed, block_n=fixed.block_n // 2),
+        replace(fixed, warps=fixed.warps * 2),
+        replace(fixed, block_n=fixed.block_n * 2, warps=fixed.warps * 2),
+        replace(fixed, stages=fixed.stages + 1),
+        replace(fixed, stages=fixed.stages - 1),
+    ]
+    kept = [
+        one
+        for one in varied
+        if one.block_n >= 16 and one.warps <= 8 and one.stages >= 1
+        and per_thread(one) <= per_thread(fixed) and _shared_bytes(kernel, one, shape) <= target.shared_bytes
+    ]  # fmt: skip
+    return fixed, *kept

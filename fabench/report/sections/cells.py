@@ -25,6 +25,7 @@ _COLUMNS = (
     ("samples", "integer", "samples"), ("stopped by", "text", "stopped_by"), ("compile", "duration", "compile_s"),
     ("memory", "bytes", "delta_bytes"), ("predicted", "bytes", "predicted_delta_bytes"), ("saved", "bytes", "saved_bytes"),
     ("FLOP", "flop", "flop"), ("error", "number", "error"), ("allowed", "number", "tolerance"), ("reason", "text", "reason"),
+    ("configuration", "text", "configuration"),
 )  # fmt: skip
 _ALWAYS = {"implementation", "status", "n", "time_s", "delta_bytes"}
 
