@@ -45,6 +45,7 @@ class KernelSheet:
     wide_loads: int | None = None
     stores: int | None = None
     wide_stores: int | None = None
+    tiling: str | None = None
     loop_instructions: int | None = None
     loop_positions: int | None = None
     walked: int | None = None

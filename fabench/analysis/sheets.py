@@ -40,6 +40,10 @@ GPUS = (
 )
 
 
+# Schedules differ by a few instructions for reasons that mean nothing.
+_MORE_SLOTS = 1.1
+
+
 def bound_s(sheet: KernelSheet, gpu: Gpu) -> float:
     """The roofline's least time: bytes at full bandwidth or products at full rate, whichever takes longer."""
     rate = gpu.half_flop_per_s
@@ -91,6 +95,9 @@ def worse(before: KernelSheet, now: KernelSheet) -> list[str]:
     ):
         if getattr(before, name) and not getattr(now, name):
             found.append(f"{words}: {getattr(before, name)} -> {getattr(now, name) or 'none'}")
+    old, new = before.slots_per_position, now.slots_per_position
+    if old is not None and new is not None and new > _MORE_SLOTS * old:
+        found.append(f"instructions issued for a position: {old:.1f} -> {new:.1f}")
     if before.occupancy is not None and now.occupancy is not None and now.occupancy < before.occupancy:
         found.append(f"occupancy: {before.occupancy:.0%} -> {now.occupancy:.0%}")
     return found

@@ -1,10 +1,11 @@
 """The truth that every result is checked against: float64, plain, slow, and linear in memory.
 
-Two functions of Q [B, H, N, D_k], K [B, H, M, D_k], V [B, H, M, D_v] (paper section 3), each in chunks of query rows:
+Functions of Q [B, H, N, D_k], K [B, H, M, D_k], V [B, H, M, D_v] (paper section 3), each in chunks of query rows:
 
     dot-product softmax attention    softmax_keys(s Q K^T) V
     factorized softmax attention     softmax_channels(Q) (softmax_positions(K)^T V)
     scaled product attention         s Q (K^T V): both families' scaling form, the same function by associativity
+    causal scaled product attention  s (L . Q K^T) V with L lower triangular: what other linear attention computes
 
 Gradients are written out instead of left to autograd, which would keep every chunk's map:
 
@@ -12,6 +13,7 @@ Gradients are written out instead of left to autograd, which would keep every ch
     factorized    P = softmax(Q), W = softmax_positions(K), C = W^T V; dC = P^T dO, dP = dO C^T, dQ = P (dP - rowsum(P dP)),
                   dV = W dC, dK = W (V dC^T - colsum(C dC)), as sum_n W (V dC^T) = sum_e C dC
     scaled        C = s K^T V; dQ = dO C^T, dC = s Q^T dO, dK = V dC^T, dV = K dC
+    causal        A = s L . Q K^T, dA = s L . dO V^T; dQ = dA K, dK = dA^T Q, dV = A^T dO
 
 `padding` [B, M] is True where a key takes no part. Where no key takes part, outputs and gradients are 0.
 `rows` selects query rows: outputs and dQ are those rows only, dK and dV those of an upstream gradient that is zero elsewhere.
@@ -119,17 +121,57 @@ def _scaled_gradients(
     return dq, dk, dv if padding is None else dv.masked_fill(padding[:, None, :, None], 0)
 
 
+def _causal(positions: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """q k^T where key j is not after the query, whose position is given; else 0."""
+    seen = torch.arange(k.shape[2], device=k.device)[None, :] <= positions[:, None]
+    return (q @ k.transpose(-1, -2)).masked_fill_(~seen, 0)
+
+
+def _causal_scaled(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, case: Case, padding: torch.Tensor | None, positions: torch.Tensor
+) -> torch.Tensor:
+    _, values = _hidden(k, v, padding)
+    result = q.new_empty(*q.shape[:-1], v.shape[-1])
+    for part in _chunks(q.shape[2], _per_row(k)):
+        result[:, :, part] = case.scale_value * _causal(positions[part], q[:, :, part], k) @ values
+    return result
+
+
+def _causal_scaled_gradients(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, grad: torch.Tensor, case: Case, padding: torch.Tensor | None,
+    positions: torch.Tensor,
+) -> _Gradients:  # fmt: skip
+    _, values = _hidden(k, v, padding)
+    dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    for part in _chunks(q.shape[2], _per_row(k)):
+        weights = case.scale_value * _causal(positions[part], q[:, :, part], k)
+        dweights = case.scale_value * _causal(positions[part], grad[:, :, part], values)
+        dq[:, :, part] = dweights @ k
+        dk += dweights.transpose(-1, -2) @ q[:, :, part]
+        dv += weights.transpose(-1, -2) @ grad[:, :, part]
+    return dq, dk, dv if padding is None else dv.masked_fill(padding[:, None, :, None], 0)
+
+
 _OUTPUT: dict[str, Callable[..., torch.Tensor]] = {
     "dot-product softmax attention": _dot_product,
     "factorized softmax attention": _factorized,
     "scaled product attention": _scaled,
+    "causal scaled product attention": _causal_scaled,
 }
 _GRADIENTS: dict[str, Callable[..., _Gradients]] = {
     "dot-product softmax attention": _dot_product_gradients,
     "factorized softmax attention": _factorized_gradients,
     "scaled product attention": _scaled_gradients,
+    "causal scaled product attention": _causal_scaled_gradients,
 }
 FUNCTIONS = tuple(_OUTPUT)
+
+
+def _where(function: str, q: torch.Tensor, rows: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    """The queries' positions, for the functions that depend on them."""
+    if not function.startswith("causal"):
+        return ()
+    return (torch.arange(q.shape[2], device=q.device) if rows is None else rows.to(q.device),)
 
 
 def output(
@@ -137,8 +179,9 @@ def output(
     padding: torch.Tensor | None = None, rows: torch.Tensor | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """O [B, H, N or len(rows), D_v] in float64. Raises KeyError for a function that has no reference."""
+    where = _where(function, q, rows)
     q = q if rows is None else q[:, :, rows.to(q.device)]
-    return _OUTPUT[function](q.double(), k.double(), v.double(), case, padding)
+    return _OUTPUT[function](q.double(), k.double(), v.double(), case, padding, *where)
 
 
 def gradients(
@@ -146,5 +189,6 @@ def gradients(
     padding: torch.Tensor | None = None, rows: torch.Tensor | None = None,
 ) -> _Gradients:  # fmt: skip
     """(dQ, dK, dV) in float64 for the upstream gradient `grad` [B, H, N or len(rows), D_v]; dQ has grad's rows."""
+    where = _where(function, q, rows)
     q = q if rows is None else q[:, :, rows.to(q.device)]
-    return _GRADIENTS[function](q.double(), k.double(), v.double(), grad.double(), case, padding)
+    return _GRADIENTS[function](q.double(), k.double(), v.double(), grad.double(), case, padding, *where)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,8 +23,9 @@ from fabench.schema import Case
 
 if TYPE_CHECKING:
     from fabench.kernels.factorized import Plan, Shape
+    from fabench.kernels.factorized.tilings import Tiling
 
-__all__ = ["compile_for", "configuration", "plan_for", "prepare", "supports"]
+__all__ = ["candidates_for", "compile_for", "configuration", "plan_for", "prepare", "supports"]
 
 TIME_ORDER = 1
 MEMORY_ORDER = 1
@@ -81,8 +83,25 @@ def plan_for(case: Case, target: str, precision: str) -> Plan:
     return Plan(shape, TARGETS[target], chosen(shape, TARGETS[target]).tilings)
 
 
-def compile_for(case: Case, target: str, precision: str, compile_one: Callable[..., None]) -> None:
-    """Runs the host's code for the case on tensors without memory; `compile_one` takes each launch."""
+def candidates_for(case: Case, target: str, precision: str) -> list[tuple[str, dict[str, Tiling]]]:
+    """Each kernel that the case launches, with each configuration that tuning may give it beside its fixed one."""
+    from fabench.kernels.factorized import TARGETS
+    from fabench.kernels.factorized.tilings import candidates
+
+    plan = plan_for(case, target, precision)
+    launches = (*plan.forward, *(plan.backward if case.needs_gradients else ()))
+    return [
+        (one.kernel, {one.kernel: candidate})
+        for one in launches
+        if one.tiling is not None
+        for candidate in candidates(one.kernel, plan.shape, TARGETS[target])[1:]
+    ]
+
+
+def compile_for(
+    case: Case, target: str, precision: str, compile_one: Callable[..., None], tilings: dict[str, Tiling] | None = None
+) -> None:
+    """Runs the host's code for the case on tensors without memory; `compile_one` takes each launch. `tilings`: not the chosen ones."""
     from fabench.kernels.factorized import TARGETS, host, launching, on_target
 
     heads, dtype = (case.batch, case.heads), getattr(torch, case.dtype)
@@ -90,7 +109,8 @@ def compile_for(case: Case, target: str, precision: str, compile_one: Callable[.
     q, k, v = (torch.empty(shape, dtype=dtype, device="meta") for shape in shapes)
     padding = torch.empty(case.batch, case.m, dtype=torch.bool, device="meta") if case.mask == "padding" else None
     softmax = case.normalisation == "softmax"
-    with launching(compile_one), on_target(TARGETS[target]):
+    given = nullcontext() if tilings is None else host.with_tilings(tilings)
+    with launching(compile_one), on_target(TARGETS[target]), given:
         output, kept = host.forward(q, k, v, padding, case.scale_value, softmax, precision)
         if case.needs_gradients:
             host.backward(output, q, k, v, padding, kept, case.scale_value, softmax, precision)

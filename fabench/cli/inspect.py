@@ -37,6 +37,9 @@ def command(
     heads: Annotated[int, typer.Option(help="Heads.", min=1)] = 8,
     batch: Annotated[int, typer.Option(help="Batch size.", min=1)] = 4,
     mode: Annotated[str, typer.Option(help="fwd, or fwd_bwd.")] = "fwd_bwd",
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="Compile what tuning may choose, not what is launched.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One sheet per line on standard output.")] = False,
     baseline: Annotated[Path | None, typer.Option(help="Compare with the sheets in this file.")] = None,
     fail_on_worse: Annotated[bool, typer.Option("--fail-on-worse", help="Exit with 1 where a kernel got worse.")] = False,
@@ -49,8 +52,15 @@ def command(
     if fail_on_worse and baseline is None:
         raise UsageError("--fail-on-worse compares with a baseline; name one with --baseline FILE")
     before = None if baseline is None else _read(baseline)
+    if candidates and (baseline is not None or write is not None):
+        raise UsageError("--candidates is for a look; a baseline holds what is launched")
     found = _compile(
-        implementation, _chosen("target", target, _TARGETS), _chosen("dtype", dtype, tuple(_TYPES)), d, (n, heads, batch, mode)
+        implementation,
+        _chosen("target", target, _TARGETS),
+        _chosen("dtype", dtype, tuple(_TYPES)),
+        d,
+        (n, heads, batch, mode),
+        candidates,
     )
     if as_json:
         for sheet in found.sheets:
@@ -64,7 +74,9 @@ def command(
 
         for path in write_kernels(found, reports, "kernels", ("html", "markdown")):
             notes.print(f"report:  {safe(path)}")
-    failed = [f"{sheet.key}: {fault}" for sheet in found.sheets for fault in faults(sheet)]
+    failed = [
+        f"{sheet.key}{f' {sheet.tiling}' if candidates else ''}: {fault}" for sheet in found.sheets for fault in faults(sheet)
+    ]
     for line in failed:
         notes.print(f"[red]fault[/] {safe(line)}")
     poorer = [] if before is None else _compared(before, found)
@@ -81,7 +93,9 @@ def _chosen(name: str, text: str, allowed: Sequence[str]) -> list[str]:
     return words
 
 
-def _compile(implementation: str, targets: list[str], types: list[str], d: str, sizes: tuple[int, int, int, str]) -> SheetFile:
+def _compile(
+    implementation: str, targets: list[str], types: list[str], d: str, sizes: tuple[int, int, int, str], candidates: bool
+) -> SheetFile:
     if implementation not in implementations():
         raise UsageError(f"no implementation {implementation[:40]!r}; there are {', '.join(implementations())}")
     n, heads, batch, mode = sizes
@@ -97,7 +111,7 @@ def _compile(implementation: str, targets: list[str], types: list[str], d: str, 
         for word in types:
             name, precision = _TYPES[word]
             cases = [Case(n=n, m=n, batch=batch, heads=heads, d_k=width, d_v=width, dtype=name, mode=mode) for width in widths]
-            for item in compiled(implementation, target, precision, cases):
+            for item in compiled(implementation, target, precision, cases, candidates):
                 if isinstance(item, KernelSheet):
                     sheets.append(item)
                 else:
@@ -129,13 +143,13 @@ def _print(sheets: Sequence[KernelSheet]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = ("kernel", "target", "type", "d", "registers", "spills", "shared", "occupancy", "tensor", "128-bit loads", "loop", "bytes", "GFLOP", "least time, predicted", "binary")  # fmt: skip
+    columns = ("kernel", "target", "type", "d", "tiling", "registers", "spills", "shared", "occupancy", "tensor", "128-bit loads", "loop", "bytes", "GFLOP", "least time, predicted", "binary")  # fmt: skip
     table = Table(*columns, box=None, pad_edge=False)
     for one in sheets:
         bounds = ", ".join(_bound(one, gpu) for gpu in GPUS if gpu.target == one.target)
         kind = f"{one.dtype}:{one.precision}" if one.dtype == "float32" else one.dtype
         cells = (
-            one.kernel, one.target, kind, f"{one.d_k}", _text(one.registers), _text(one.spills),
+            one.kernel, one.target, kind, f"{one.d_k}", one.tiling or "-", _text(one.registers), _text(one.spills),
             "-" if one.shared_bytes is None else format_bytes(one.shared_bytes), "-" if one.occupancy is None else f"{one.occupancy:.0%}",
             _text(one.tensor_instructions), f"{_text(one.wide_loads)}/{_text(one.loads)}",
             "-" if one.loop_instructions is None else f"{one.loop_instructions}/{one.loop_positions}",

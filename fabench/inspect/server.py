@@ -1,6 +1,7 @@
 """`python -m fabench.inspect.server`: reads one request from standard input, writes a sheet per line.
 
-A request is {"implementation", "target", "cases": [Case, ...], "precision"}. Lines: {"event": "compiler", "triton": ..},
+A request is {"implementation", "target", "cases": [Case, ...], "precision", "candidates": bool}. With candidates, what tuning may choose is
+compiled instead of what is launched. Lines: {"event": "compiler", "triton": ..},
 {"event": "sheet", "value": KernelSheet} for each kernel, {"event": "error", "text": ..} where nothing can be compiled.
 """
 
@@ -10,6 +11,8 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fabench.codec import decode, encode
@@ -64,7 +67,7 @@ def _compile(module: Any, request: dict[str, Any], case: Case) -> None:
             "d_k": case.d_k, "d_v": case.d_v, "n": case.n, "rows": case.batch * case.heads, "programs": programs,
             "read_bytes": launch.read_bytes, "written_bytes": launch.written_bytes, "flop": 2 * launch.mac,
             "shared_limit_bytes": plan.target.shared_bytes, "loop_positions": options.get("BLOCK_N"), "warps": options.get("num_warps"),
-            "walked": launch.walked, "nested": launch.nested,
+            "tiling": _label(options), "walked": launch.walked, "nested": launch.nested,
         }  # fmt: skip
         if isinstance(code, Exception):
             sheet["reason"] = " ".join(str(code).split())[:300] or type(code).__name__
@@ -72,7 +75,25 @@ def _compile(module: Any, request: dict[str, Any], case: Case) -> None:
             sheet |= facts(target, code, options["num_warps"])
         _say(event="sheet", value=KernelSheet(**sheet))
 
-    module.compile_for(case, target, precision, compiler_for(target, seen))
+    compiler = compiler_for(target, seen)
+    if not request.get("candidates"):
+        module.compile_for(case, target, precision, compiler)
+        return
+    for name, tilings in module.candidates_for(case, target, precision):
+        module.compile_for(case, target, precision, partial(_only, name, compiler), tilings)
+
+
+def _label(options: dict[str, Any]) -> str | None:
+    if "BLOCK_N" not in options:
+        return None
+    blocks = "x".join(str(options[name]) for name in ("BLOCK_N", "BLOCK_K", "BLOCK_V"))
+    return f"{blocks}, {options['num_warps']} warps, {options['num_stages']} stages"
+
+
+def _only(name: str, compile_one: Callable[..., None], kernel: Any, programs: int, *arguments: Any, **options: Any) -> None:
+    """Compiles one kernel of all that a case launches."""
+    if kernel.__name__ == name:
+        compile_one(kernel, programs, *arguments, **options)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Every result against float64, before it is timed.
 
-Linear functions are compared whole. Softmax over an n x m map is compared on sampled query rows (first, last, seeded others) where
-the whole map would exceed `_MAP_ELEMENTS`: its reference is then n_rows x m, in chunks, so that a check never costs quadratic memory.
+Linear functions are compared whole. What has an n x m map, as causal functions have in their reference, is compared on sampled query
+rows (first, last, seeded others) where the whole map would exceed `_MAP_ELEMENTS`: its reference is then n_rows x m, in chunks, so that a check never costs quadratic memory.
 Gradients stay exact with sampled rows: the upstream gradient is zero on all other rows, so dK and dV depend on the sampled rows only.
 
 A module is compared with the same block in float64, weights copied. With pooling, projections and pooling run in the case's dtype
@@ -40,7 +40,7 @@ class Result:
 def sampled_rows(case: Case, function: str, seed: int) -> torch.Tensor | None:
     """Indices of the query rows that are compared, or None for all."""
     elements = case.batch * case.heads * case.n * case.m
-    if not function.startswith("dot-product") or elements <= _MAP_ELEMENTS:
+    if not function.startswith(("dot-product", "causal")) or elements <= _MAP_ELEMENTS:
         return None
     count = min(case.n, max(_MIN_ROWS, _MAP_ELEMENTS // (case.batch * case.heads * case.m)))
     inner = torch.randperm(max(0, case.n - 2), generator=torch.Generator().manual_seed(seed))[: count - 2] + 1

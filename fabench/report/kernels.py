@@ -15,7 +15,7 @@ from fabench.sheet import KernelSheet, SheetFile
 __all__ = ["kernel_report", "write_kernels"]
 
 _COLUMNS = (
-    Column("kernel"), Column("type"), Column("d", "integer"), Column("registers", "count"), Column("spills", "count"), Column("shared", "bytes"),
+    Column("kernel"), Column("type"), Column("d", "integer"), Column("tiling"), Column("registers", "count"), Column("spills", "count"), Column("shared", "bytes"),
     Column("of limit", "percent"), Column("occupancy", "percent"), Column("tensor-core instructions", "count"), Column("loads", "count"),
     Column("128-bit loads", "count"), Column("loop instructions", "count"), Column("positions a loop", "count"), Column("read", "bytes"),
     Column("written", "bytes"), Column("FLOP", "flop"),
@@ -82,7 +82,7 @@ def _row(one: KernelSheet) -> tuple[Value, ...]:
     kind = one.dtype if one.dtype != "float32" else f"float32, products in {one.precision}"
     limit = None if one.shared_bytes is None or not one.shared_limit_bytes else one.shared_bytes / one.shared_limit_bytes
     return (
-        one.kernel, kind, one.d_k, one.registers, one.spills, one.shared_bytes, limit, one.occupancy, one.tensor_instructions, one.loads,
+        one.kernel, kind, one.d_k, one.tiling or "", one.registers, one.spills, one.shared_bytes, limit, one.occupancy, one.tensor_instructions, one.loads,
         one.wide_loads, one.loop_instructions, one.loop_positions, one.read_bytes, one.written_bytes, one.flop or None,
     )  # fmt: skip
 

@@ -17,9 +17,19 @@ __all__ = ["compiled"]
 _TIMEOUT_S = 900.0
 
 
-def compiled(implementation: str, target: str, precision: str, cases: Sequence[Case]) -> Iterator[str | KernelSheet]:
-    """The compiler's version, then a sheet per kernel and case. Raises WorkerError where nothing can be compiled."""
-    request = encode({"implementation": implementation, "target": target, "precision": precision, "cases": list(cases)})
+def compiled(
+    implementation: str, target: str, precision: str, cases: Sequence[Case], candidates: bool = False
+) -> Iterator[str | KernelSheet]:
+    """The compiler's version, then a sheet per kernel and case, or per candidate of each. Raises WorkerError where nothing compiles."""
+    request = encode(
+        {
+            "implementation": implementation,
+            "target": target,
+            "precision": precision,
+            "cases": list(cases),
+            "candidates": candidates,
+        }
+    )
     command = [sys.executable, "-m", "fabench.inspect.server"]
     try:
         done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)

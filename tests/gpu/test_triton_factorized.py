@@ -4,16 +4,18 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from fabench.attention import reference
-from fabench.schema import Case
+from fabench.measure import cell
+from fabench.schema import Case, Cell, Job, Measure
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from fabench.kernels.factorized import factorized_attention
+from fabench.kernels.factorized import choice, factorized_attention
 
 pytestmark = pytest.mark.gpu
 
@@ -62,6 +64,16 @@ def test_tf32() -> None:
     check(CASE, 2e-3, "tf32")
 
 
+def test_an_optimistic_softmax_that_was_wrong_starts_again() -> None:
+    generator = torch.Generator("cuda").manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 5000, 64, generator=generator, device="cuda").bfloat16() for _ in range(3))
+    k[:, :, 3000:, 5] += 200  # beyond float32's exponential, in the middle of a part
+    k[:, :, :2000, 7] = -torch.inf
+    right = reference.output("factorized softmax attention", q, k, v, CASE)
+    got = factorized_attention(q, k, v)
+    assert float((got.double() - right).norm() / right.norm()) <= LIMITS["bfloat16"]
+
+
 def test_equal_calls_give_equal_bits() -> None:
     one, _ = results(replace(CASE, dtype="bfloat16"))
     other, _ = results(replace(CASE, dtype="bfloat16"))
@@ -82,3 +94,25 @@ def test_compute_sanitizer_finds_nothing(tool: str) -> None:
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("mode", ["fwd", "fwd_bwd"])
+def test_flash_linear_attention_is_right_where_it_is_installed(mode: str) -> None:
+    pytest.importorskip("fla", reason="flash-linear-attention is not installed")
+    case = Case(n=2048, m=2048, heads=4, dtype="bfloat16", normalisation="scaling", mode=mode)
+    record = cell.run(Job(Cell("fla_chunk", "cuda", case), Measure(max_s=0.1)), lambda phase: None)
+    assert record.status == "ok", record.reason
+
+
+def test_tuning_keeps_a_choice_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "tilings.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "fabench", "tune", "--n", "4096", "--write", str(file)], capture_output=True, text=True, timeout=600, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv(choice.VARIABLE, str(file))
+    choice.forget()
+    try:
+        check(replace(CASE, dtype="bfloat16", d_k=64, d_v=64), LIMITS["bfloat16"])
+    finally:
+        choice.forget()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fabench.analysis.sheets import GPUS, bound_s, faults, worse
+from fabench.analysis.sheets import GPUS, bound_s, faults, issue_s, worse
 from fabench.codec import decode
 from fabench.inspect.binary import amd, nvidia, occupancy
 from fabench.schema import Case, from_json
@@ -18,7 +18,7 @@ BASELINE = Path(__file__).parents[2] / "results" / "kernels.json"
 SHEET = KernelSheet(
     "triton_factorized", "attend", "sm_90", "bfloat16", "ieee", 64, 64, 4096, 32, 128, 10**8, 10**8, 10**9, registers=90, stack_bytes=0,
     spills=0, shared_bytes=24_576, shared_limit_bytes=232_448, occupancy=0.3, tensor_instructions=4, loads=18, wide_loads=16, stores=4,
-    wide_stores=4, loop_instructions=500, loop_positions=64, binary_sha="0" * 16,
+    wide_stores=4, loop_instructions=500, loop_positions=64, warps=4, walked=4096 * 32, binary_sha="0" * 16,
 )  # fmt: skip
 
 SASS = """
@@ -58,6 +58,47 @@ def test_sass_is_read() -> None:
         "registers": 90, "stack_bytes": 8, "spills": 1, "tensor_instructions": 1, "loads": 3, "wide_loads": 2, "stores": 1, "wide_stores": 1,
         "loop_instructions": 6,
     }  # fmt: skip
+
+
+WAITING = """
+        /*0000*/                   LDC R1, c[0x0][0x28] ;
+.L_x_1:
+        /*0010*/                   LDG.E.128 R4, desc[UR4][R2.64] ;
+        /*0020*/                   SYNCS.PHASECHK.TRANS64.TRYWAIT P0, [UR6], R3 ;
+        /*0030*/              @!P0 BRA `(.L_x_9) ;
+.L_x_2:
+        /*0040*/                   UTCHMMA gdesc[UR8], gdesc[UR10], tmem[UR12] ;
+        /*0050*/                   BRA.U UP1, `(.L_x_1) ;
+        /*0060*/               @P2 BRA `(.L_x_7) ;
+        /*0070*/                   STG.E.128 desc[UR4][R2.64], R4 ;
+        /*0080*/                   EXIT ;
+.L_x_7:
+        /*0090*/                   LDG.E.128 R4, desc[UR4][R2.64] ;
+        /*00a0*/                   FMNMX R4, R4, R5, !PT ;
+        /*00b0*/                   FMUL R4, R4, R5 ;
+        /*00c0*/                   FMUL R5, R4, R5 ;
+        /*00d0*/                   FMUL R6, R4, R5 ;
+        /*00e0*/                   FMUL R7, R4, R5 ;
+        /*00f0*/                   FMUL R8, R4, R5 ;
+        /*0100*/                   UTCHMMA gdesc[UR8], gdesc[UR10], tmem[UR12] ;
+        /*0110*/               @P3 BRA `(.L_x_7) ;
+        /*0120*/                   EXIT ;
+.L_x_9:
+        /*0130*/                   SYNCS.PHASECHK.TRANS64.TRYWAIT P0, [UR6], R3 ;
+        /*0140*/              @!P0 BRA `(.L_x_9) ;
+        /*0150*/                   BRA `(.L_x_2) ;
+.L_x_10:
+        /*0160*/                   BRA `(.L_x_10) ;
+"""
+
+
+def test_a_wait_out_of_line_belongs_to_the_loop_that_waits_and_a_fallback_does_not() -> None:
+    """From the loop's head to what jumps back into it lie 20 instructions, of which the loop has 8, three of them its wait."""
+    assert nvidia(RESOURCES, WAITING)["loop_instructions"] == 8
+
+
+def test_code_without_a_loop_has_none() -> None:
+    assert nvidia(RESOURCES, "/*0000*/ LDC R1, c[0x0][0x28] ;\n /*0010*/ EXIT ;")["loop_instructions"] is None
 
 
 def test_amd_assembly_is_read() -> None:
@@ -109,6 +150,7 @@ def test_faults(change: dict[str, object], words: str) -> None:
         ({"occupancy": 0.25}, "occupancy: 30% -> 25%"),
         ({"shared_bytes": 24_577}, "bytes of shared memory: 24,576 -> 24,577"),
         ({"read_bytes": 10**8 + 1}, "bytes read"),
+        ({"loop_instructions": 600}, "instructions issued for a position: 31.2 -> 37.5"),
         ({"reason": "x"}, "no longer compiles"),
     ],
 )
@@ -124,6 +166,15 @@ def test_the_bound_is_bytes_over_bandwidth_or_products_over_rate() -> None:
     gpu = next(one for one in GPUS if one.name == "H100 SXM")
     assert bound_s(SHEET, gpu) == 2e8 / gpu.bytes_per_s
     assert bound_s(replace(SHEET, flop=10**15), gpu) == 1e15 / gpu.half_flop_per_s
+
+
+def test_issue_is_instructions_over_schedulers_and_clock() -> None:
+    gpu = next(one for one in GPUS if one.name == "H100 SXM")
+    assert gpu.issue_per_s is not None
+    assert issue_s(SHEET, gpu) == pytest.approx(500 * 4 / 64 * 4096 * 32 / gpu.issue_per_s)
+    for unknown in ({"loop_instructions": None}, {"nested": True}, {"walked": 0}, {"walked": None}):
+        assert issue_s(replace(SHEET, **unknown), gpu) is None
+    assert issue_s(SHEET, next(one for one in GPUS if one.name == "MI300X")) is None
 
 
 def inspect(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -169,6 +220,36 @@ def test_40_channels_keep_their_wide_loads() -> None:
     done = inspect("--target", "sm_90", "--d", "40", "--json")
     assert done.returncode == 0, done.stderr
     assert all(json.loads(line)["wide_loads"] for line in done.stdout.splitlines())
+
+
+RUNNING_MAXIMUM = """
+import sys
+from fabench.kernels.factorized import plan
+plan.ISSUE_BOUND = frozenset()
+sys.argv = ["server"]
+from fabench.inspect.server import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["sm_90", "sm_100"])
+def test_the_optimistic_walk_takes_far_fewer_issue_slots_than_a_running_maximum(target: str) -> None:
+    from fabench.codec import encode
+
+    case = Case(n=65536, m=65536, batch=4, heads=8, d_k=64, d_v=64, dtype="bfloat16")
+    request = encode({"implementation": "triton_factorized", "target": target, "precision": "ieee", "cases": [case]})
+    slots = []
+    for code in ("from fabench.inspect.server import main; main()", RUNNING_MAXIMUM):
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=request, capture_output=True, text=True, timeout=300, check=True
+        )
+        sheets = [
+            decode(KernelSheet, line["value"]) for line in map(json.loads, done.stdout.splitlines()) if line["event"] == "sheet"
+        ]
+        slots.append(next(one.slots_per_position for one in sheets if one.kernel == "key_contexts"))
+    assert slots[0] is not None and slots[1] is not None
+    assert slots[0] <= 0.65 * slots[1], slots
 
 
 PLANTED = """

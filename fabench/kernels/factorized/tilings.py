@@ -196,28 +196,49 @@ def _shared_bytes(kernel: str, one: Tiling, shape: Shape) -> int:
     return shape.element_bytes * (one.stages * rows + one.block_n * one.block_k + stays)
 
 
+# What the pruner lets through and the compiler spills all the same (Triton 3.8.0, `fabench inspect --candidates`): target, kind, width,
+# kernel, positions, warps, stages.
+_SPILLS = frozenset(
+    {
+        ("sm_100", "half", 64, "query_gradients", 128, 8, 2),
+        ("sm_100", "half", 256, "query_gradients", 32, 8, 1),
+        ("sm_100", "half", 64, "key_contexts", 32, 4, 2),
+        ("sm_100", "tf32", 64, "key_contexts", 32, 8, 2),
+        ("sm_100", "tf32", 64, "key_gradients", 64, 8, 2),
+        ("sm_100", "tf32", 256, "query_gradients", 16, 8, 1),
+        ("sm_80", "half", 64, "query_gradients", 128, 8, 2),
+        ("sm_80", "half", 32, "key_contexts", 64, 8, 2),
+        ("sm_80", "full", 32, "key_contexts", 32, 8, 2),
+    }
+)
+
+
 def candidates(kernel: str, shape: Shape, target: Target) -> tuple[Tiling, ...]:
     """Configurations worth timing, the fixed one first: half and double the positions, double the warps, a stage more or less.
 
     Pruned without compiling: none may hold more numbers per thread than the fixed one, which is known not to spill, nor more shared memory
-    than the target has. A context's tiles are not varied, because they decide how often tensors are read.
+    than the target has. One stage is fixed where two did not fit, so none is added there; without tensor cores, operands live in registers
+    and fewer positions make more code of them, so there only warps are varied. A context's tiles are not varied, because they decide
+    how often tensors are read.
     """
     fixed = tiling(kernel, shape, target)
 
     def per_thread(one: Tiling) -> float:
         return (one.block_n * (one.block_k + one.block_v) + one.block_k * one.block_v) / one.warps
 
-    varied = [
-        replace(fixed, block_n=fixed.block_n // 2),
-        replace(fixed, warps=fixed.warps * 2),
-        replace(fixed, block_n=fixed.block_n * 2, warps=fixed.warps * 2),
-        replace(fixed, stages=fixed.stages + 1),
-        replace(fixed, stages=fixed.stages - 1),
-    ]
+    varied = [replace(fixed, warps=fixed.warps * 2)]
+    if _kind(shape) != "full":
+        varied += [
+            replace(fixed, block_n=fixed.block_n // 2),
+            replace(fixed, block_n=fixed.block_n * 2, warps=fixed.warps * 2),
+            replace(fixed, stages=fixed.stages - 1),
+        ]
+        varied += [replace(fixed, stages=fixed.stages + 1)] if fixed.stages > 1 else []
     kept = [
         one
         for one in varied
         if one.block_n >= 16 and one.warps <= 8 and one.stages >= 1
+        and (target.name, _kind(shape), max(32, padded(shape.d_k), padded(shape.d_v)), kernel, one.block_n, one.warps, one.stages) not in _SPILLS
         and per_thread(one) <= per_thread(fixed) and _shared_bytes(kernel, one, shape) <= target.shared_bytes
     ]  # fmt: skip
     return fixed, *kept
