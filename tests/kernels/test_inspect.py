@@ -209,6 +209,16 @@ def test_the_gate_fails_where_a_kernel_got_worse(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("target", "dtype"), [("sm_120", "bf16"), ("sm_90", "tf32")])
+def test_nothing_that_tuning_may_choose_spills(target: str, dtype: str) -> None:
+    done = inspect("--candidates", "--target", target, "--dtype", dtype, "--d", "64", "--json")
+    assert done.returncode == 0, done.stderr
+    sheets = [decode(KernelSheet, json.loads(line)) for line in done.stdout.splitlines()]
+    assert {one.kernel for one in sheets} == {"key_contexts", "attend", "query_gradients", "key_gradients"}
+    assert [fault for one in sheets for fault in faults(one)] == []
+
+
+@pytest.mark.slow
 def test_lost_alignment_is_a_fault() -> None:
     done = inspect("--target", "sm_90", "--d", "33", "--mode", "fwd")
     assert done.returncode == 1

@@ -101,12 +101,15 @@ def query_gradients(
 
 @triton.jit
 def query_contexts(
-    Q, DO, SUMS, heads, length, parts, part_length, q_b, q_h, q_n, do_b, do_h, do_n,
+    Q, DO, SUMS, scale, heads, length, parts, part_length, q_b, q_h, q_n, do_b, do_h, do_n,
     D_K: tl.constexpr, D_V: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
-    TILES_K: tl.constexpr, TILES_V: tl.constexpr, SOFTMAX: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
-    STEP: tl.constexpr,
+    TILES_K: tl.constexpr, TILES_V: tl.constexpr, SOFTMAX: tl.constexpr, SCALED: tl.constexpr, WIDE: tl.constexpr,
+    PRECISION: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
-    """A tile of a part's P^T dO, where the whole does not fit into one program. Q is read twice: all channels for the softmax's sums."""
+    """A tile of a part's P^T dO, where the whole does not fit into one program. Q is read twice: all channels for the softmax's sums.
+
+    SCALED: see `key_contexts`.
+    """
     row, part, tile_k, tile_v = place(parts, TILES_K, TILES_V)
     columns = tl.arange(0, BLOCK_D)
     columns_k, columns_v = tile_k * BLOCK_K + tl.arange(0, BLOCK_K), tile_v * BLOCK_V + tl.arange(0, BLOCK_V)
@@ -125,6 +128,8 @@ def query_contexts(
             top = tl.where(top == float("-inf"), 0.0, top)
             total = tl.sum(decay(q, top[:, None], kind, WIDE), axis=1)
             weights = decay(weights, top[:, None], kind, WIDE) * (1.0 / tl.where(total == 0, 1.0, total))[:, None]
+        elif SCALED:
+            weights = weights * scale
         do = load_tile(do_base, start, count, do_n, columns_v, D_V, 0.0, BLOCK_N, BLOCK_V * TILES_V == D_V, STEP)
         grad_context = tl.dot(tl.trans(weights.to(do.dtype)), do, grad_context, input_precision=PRECISION, out_dtype=WIDE)
     at, inside = square(SUMS, row.to(tl.int64) * parts + part, columns_k, columns_v, D_K, D_V)

@@ -157,11 +157,11 @@ def _contexts(call: _Call, k: Tensor, v: Tensor, padding: Tensor | None, scale: 
     call.launch(
         values.key_contexts, shape.rows * count * tiles_k * tiles_v,
         k, v, hidden, sums, maxima, totals, *kept, scale, shape.heads, shape.m, count, length, *steps, *hidden_strides,
-        TILES_K=tiles_k, TILES_V=tiles_v, MASKED=padding is not None, WHOLE=count == 1, OPTIMISTIC=plan.optimistic, STEP=step,
-        **call.options("key_contexts"),
+        TILES_K=tiles_k, TILES_V=tiles_v, MASKED=padding is not None, WHOLE=count == 1, OPTIMISTIC=plan.optimistic,
+        SCALED=plan.scaled, STEP=step, **call.options("key_contexts"),
     )  # fmt: skip
     if count > 1:
-        call.combine(values.combine_contexts, count, sums, maxima, totals, *kept, scale)
+        call.combine(values.combine_contexts, count, sums, maxima, totals, *kept, 1.0 if plan.scaled else scale)
     return kept
 
 
@@ -203,11 +203,13 @@ def _query_gradients(call: _Call, q: Tensor, grad: Tensor, kept: Kept, scale: fl
         step, steps = strides(q, grad)
         call.launch(
             grads.query_contexts, shape.rows * count * tiles_k * tiles_v,
-            q, grad, sums, shape.heads, shape.n, count, length, *steps,
-            BLOCK_D=1 << (shape.d_k - 1).bit_length(), TILES_K=tiles_k, TILES_V=tiles_v, STEP=step, **call.options("query_contexts"),
+            q, grad, sums, scale, shape.heads, shape.n, count, length, *steps,
+            BLOCK_D=1 << (shape.d_k - 1).bit_length(), TILES_K=tiles_k, TILES_V=tiles_v, SCALED=plan.scaled, STEP=step,
+            **call.options("query_contexts"),
         )  # fmt: skip
     if not whole:
-        call.combine(grads.combine_gradients, count, sums, kept.context, kept.inverse, grad_context, delta, scale)
+        after = 1.0 if plan.scaled and not plan.fused else scale
+        call.combine(grads.combine_gradients, count, sums, kept.context, kept.inverse, grad_context, delta, after)
     return grad_q, grad_context, delta
 
 

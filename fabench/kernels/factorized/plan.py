@@ -91,6 +91,11 @@ class Plan:
         """
         return self.shape.softmax and self.shape.dtype == "bfloat16" and self.target.name in ISSUE_BOUND
 
+    @property
+    def scaled(self) -> bool:
+        """Whether the scaling form's factor goes into an operand of the product and not into its result: in float32."""
+        return not self.shape.softmax and self.shape.dtype == "float32"
+
     @staticmethod
     def chunks(count: int) -> int:
         """Rounds in which so many parts are added up. A power of two, so that few kernels are compiled."""

@@ -98,14 +98,15 @@ def _kind(shape: Shape) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A tiling (block_n, block_k, block_v, warps, stages), and the targets that it is for; none named: all."""
+    """A tiling (block_n, block_k, block_v, warps, stages), the targets that it is for (none named: all), and whether for scaling only."""
 
     tiling: Tiling
     targets: frozenset[str]
+    scaling: bool
 
 
-def _choice(n: int, k: int, v: int, warps: int, stages: int, *targets: str) -> _Choice:
-    return _Choice(Tiling(n, k, v, warps, stages), frozenset(targets))
+def _choice(n: int, k: int, v: int, warps: int, stages: int, *targets: str, scaling: bool = False) -> _Choice:
+    return _Choice(Tiling(n, k, v, warps, stages), frozenset(targets), scaling)
 
 
 # By kind and widest channels, the choices of each kernel in order of preference: the first that is for the target is taken. Found by
@@ -117,13 +118,20 @@ _CHOICES: dict[tuple[str, int], dict[str, tuple[_Choice, ...]]] = {
     ("half", 32): {"*": (_choice(64, 32, 32, 4, 2),)},
     ("half", 64): {
         "key_contexts": (_choice(64, 64, 64, 4, 2, *_GROUPS), _choice(32, 64, 64, 4, 2)),
+        "attend": (_choice(64, 64, 64, 4, 3, "sm_100", scaling=True), _choice(64, 64, 64, 4, 2)),
+        "key_gradients": (_choice(64, 64, 64, 4, 3, "sm_100", scaling=True), _choice(64, 64, 64, 4, 2)),
         "*": (_choice(64, 64, 64, 4, 2),),
     },
     ("half", 128): {
         "key_contexts": (_choice(64, 128, 128, 8, 2, *_GROUPS), _choice(32, 128, 128, 8, 2)),
         "query_contexts": (_choice(32, 128, 128, 8, 2),),
         "attend": (_choice(64, 128, 128, 8, 2),),
-        "query_gradients": (_choice(64, 128, 128, 8, 2, *_GROUPS), _choice(64, 128, 64, 8, 1)),
+        "query_gradients": (
+            _choice(64, 128, 128, 8, 2, *_GROUPS),
+            _choice(64, 128, 128, 8, 1, "gfx942"),
+            _choice(16, 128, 128, 8, 1, "sm_80"),
+            _choice(64, 128, 64, 8, 1),
+        ),
         "key_gradients": (
             _choice(64, 128, 128, 8, 2, *_GROUPS),
             _choice(16, 128, 128, 8, 1, "gfx942"),
@@ -146,9 +154,17 @@ _CHOICES: dict[tuple[str, int], dict[str, tuple[_Choice, ...]]] = {
     ("tf32", 128): {
         "key_contexts": (_choice(32, 128, 128, 8, 2),),
         "query_contexts": (_choice(32, 128, 128, 8, 2),),
-        "attend": (_choice(32, 128, 64, 8, 1),),
-        "query_gradients": (_choice(64, 128, 64, 8, 1),),
-        "key_gradients": (_choice(16, 128, 64, 8, 1, "gfx942"), _choice(32, 128, 64, 8, 1)),
+        "attend": (_choice(64, 128, 128, 8, 2, *_GROUPS), _choice(64, 128, 128, 8, 1, "gfx942"), _choice(32, 128, 128, 8, 1)),
+        "query_gradients": (
+            _choice(64, 128, 128, 8, 1, "sm_100"),
+            _choice(16, 128, 128, 8, 1, "sm_90", "gfx942"),
+            _choice(64, 128, 64, 8, 1),
+        ),
+        "key_gradients": (
+            _choice(64, 128, 128, 8, 1, "sm_100"),
+            _choice(16, 128, 128, 8, 1, "sm_80", "sm_90", "gfx942"),
+            _choice(32, 128, 64, 8, 1),
+        ),
     },
     ("tf32", 256): {
         "key_contexts": (_choice(32, 128, 128, 8, 2),),
@@ -184,7 +200,7 @@ def tiling(kernel: str, shape: Shape, target: Target) -> Tiling:
     k, v = padded(shape.d_k), padded(shape.d_v)
     choices = _CHOICES[_kind(shape), max(32, k, v)]
     for choice in choices.get(kernel) or choices["*"]:
-        if target.name in choice.targets or not choice.targets:
+        if (target.name in choice.targets or not choice.targets) and not (choice.scaling and shape.softmax):
             return replace(choice.tiling, block_k=min(choice.tiling.block_k, k), block_v=min(choice.tiling.block_v, v))
     raise KeyError(f"no configuration of {kernel} for {target.name}")
 
@@ -196,9 +212,9 @@ def _shared_bytes(kernel: str, one: Tiling, shape: Shape) -> int:
     return shape.element_bytes * (one.stages * rows + one.block_n * one.block_k + stays)
 
 
-# What the pruner lets through and the compiler spills all the same (Triton 3.8.0, `fabench inspect --candidates`): target, kind, width,
+# What the pruner lets through and the compiler spills all the same, or gives more shared memory than there is (Triton 3.8.0, `fabench inspect --candidates`): target, kind, width,
 # kernel, positions, warps, stages.
-_SPILLS = frozenset(
+_REFUSED = frozenset(
     {
         ("sm_100", "half", 64, "query_gradients", 128, 8, 2),
         ("sm_100", "half", 256, "query_gradients", 32, 8, 1),
@@ -209,6 +225,14 @@ _SPILLS = frozenset(
         ("sm_80", "half", 64, "query_gradients", 128, 8, 2),
         ("sm_80", "half", 32, "key_contexts", 64, 8, 2),
         ("sm_80", "full", 32, "key_contexts", 32, 8, 2),
+        ("sm_120", "half", 64, "key_contexts", 32, 4, 3),
+        ("sm_120", "half", 64, "query_gradients", 128, 8, 2),
+        ("sm_120", "half", 64, "key_gradients", 64, 4, 1),
+        ("sm_120", "half", 128, "key_gradients", 32, 8, 3),
+        ("gfx942", "half", 128, "attend", 32, 8, 2),
+        ("gfx942", "half", 128, "query_gradients", 32, 8, 1),
+        ("gfx942", "half", 256, "attend", 32, 8, 1),
+        ("gfx942", "tf32", 64, "key_gradients", 32, 8, 2),
     }
 )
 
@@ -238,7 +262,7 @@ def candidates(kernel: str, shape: Shape, target: Target) -> tuple[Tiling, ...]:
         one
         for one in varied
         if one.block_n >= 16 and one.warps <= 8 and one.stages >= 1
-        and (target.name, _kind(shape), max(32, padded(shape.d_k), padded(shape.d_v)), kernel, one.block_n, one.warps, one.stages) not in _SPILLS
+        and (target.name, _kind(shape), max(32, padded(shape.d_k), padded(shape.d_v)), kernel, one.block_n, one.warps, one.stages) not in _REFUSED
         and per_thread(one) <= per_thread(fixed) and _shared_bytes(kernel, one, shape) <= target.shared_bytes
     ]  # fmt: skip
     return fixed, *kept
