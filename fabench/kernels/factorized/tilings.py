@@ -212,7 +212,7 @@ def _shared_bytes(kernel: str, one: Tiling, shape: Shape) -> int:
     return shape.element_bytes * (one.stages * rows + one.block_n * one.block_k + stays)
 
 
-# What the pruner lets through and the compiler spills all the same, or gives more shared memory than there is (Triton 3.8.0, `fabench inspect --candidates`): target, kind, width,
+# What the pruner lets through and the compiler spills all the same, reads narrowly, or gives more shared memory than there is (Triton 3.8.0, `fabench inspect --candidates`): target, kind, width,
 # kernel, positions, warps, stages.
 _REFUSED = frozenset(
     {
@@ -229,10 +229,13 @@ _REFUSED = frozenset(
         ("sm_120", "half", 64, "query_gradients", 128, 8, 2),
         ("sm_120", "half", 64, "key_gradients", 64, 4, 1),
         ("sm_120", "half", 128, "key_gradients", 32, 8, 3),
+        ("gfx942", "half", 128, "key_contexts", 16, 8, 2),
         ("gfx942", "half", 128, "attend", 32, 8, 2),
         ("gfx942", "half", 128, "query_gradients", 32, 8, 1),
         ("gfx942", "half", 256, "attend", 32, 8, 1),
         ("gfx942", "tf32", 64, "key_gradients", 32, 8, 2),
+        ("gfx942", "tf32", 128, "attend", 32, 8, 1),
+        ("sm_100", "tf32", 128, "key_gradients", 32, 8, 1),
     }
 )
 
