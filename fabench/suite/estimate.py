@@ -104,7 +104,9 @@ def _call(expected: cost.Cost, known: Rates) -> float:
 
 
 def _wall(cell: Cell, facts: Facts, expected: cost.Cost, call_s: float, known: Rates, measure: Measure) -> float:
-    """Process, inputs, check, warm-up, samples and memory pass."""
+    """Process, inputs, check, warm-up, samples and memory pass; the process alone where the implementation has no such form."""
+    if cell.case.normalisation not in facts.computes:
+        return known.process_s
     compared = 1.0
     if facts.time_order == 2 and cell.case.normalisation == "softmax":
         case = cell.case

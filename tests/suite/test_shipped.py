@@ -82,3 +82,10 @@ def test_papers_dot_product_runs_out_of_memory_and_that_is_expected() -> None:
     assert suite.expects("out_of_memory", over.cell) is not None
     fits = [row for row in estimate(suite.plan("cpu"), suite.measure, suite.budget) if row.cell.case.n <= 16384]
     assert not any(row.over_budget and row.over_budget.startswith("memory") for row in fits)
+
+
+def test_a_cell_without_its_form_costs_its_process_alone() -> None:
+    suite = shipped("sequence")
+    rows = {row.cell.implementation: row.wall_s for row in estimate(suite.plan("cpu"), suite.measure, suite.budget)}
+    assert "softmax" not in implementations()["fla_chunk"].computes
+    assert rows["fla_chunk"] < 0.5 < rows["factorized"]
