@@ -89,8 +89,10 @@ ADVERSARIAL: dict[str, Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize("parts", ["one part", "several parts"])
+@pytest.mark.parametrize(
+    ("dtype", "parts"),
+    [("float32", "several parts"), ("float64", "several parts"), ("bfloat16", "several parts"), ("bfloat16", "one part")],
+)
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_adversarial_inputs_stay_finite_and_right(name: str, dtype: str, parts: str, request: pytest.FixtureRequest) -> None:
     """In bfloat16 K's softmax starts optimistically: in one part, which has three tiles, most of these make it start again."""
