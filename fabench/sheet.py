@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SHEET_VERSION", "KernelSheet", "SheetFile"]
+__all__ = ["KERNEL_TYPES", "SHEET_VERSION", "KernelSheet", "SheetFile"]
 
 SHEET_VERSION = 1
+
+# What kernels are asked for by, and the type of the inputs and the precision of float32 products that each means.
+KERNEL_TYPES = {
+    "bf16": ("bfloat16", "ieee"),
+    "fp16": ("float16", "ieee"),
+    "fp32": ("float32", "ieee"),
+    "tf32": ("float32", "tf32"),
+}
 
 
 @dataclass(frozen=True, slots=True)

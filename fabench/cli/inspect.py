@@ -15,7 +15,7 @@ from fabench.cli._console import notes, safe
 from fabench.codec import DecodeError, encode
 from fabench.errors import ExitCode, StoreError, UsageError, WorkerError
 from fabench.schema import Case, from_json
-from fabench.sheet import KernelSheet, SheetFile
+from fabench.sheet import KERNEL_TYPES, KernelSheet, SheetFile
 from fabench.suite.ranges import whole_numbers
 from fabench.sweep.compile import compiled
 from fabench.units import format_bytes, format_duration
@@ -23,7 +23,6 @@ from fabench.units import format_bytes, format_duration
 __all__ = ["command"]
 
 _TARGETS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", "gfx942")
-_TYPES = {"bf16": ("bfloat16", "ieee"), "fp16": ("float16", "ieee"), "fp32": ("float32", "ieee"), "tf32": ("float32", "tf32")}
 # A range without a step, which a suite's axis refuses, because there it could mean anything.
 _OPEN_RANGE = re.compile(r"(\d+\.\.\d+)(?![\dx+])")
 
@@ -57,7 +56,7 @@ def command(
     found = _compile(
         implementation,
         _chosen("target", target, _TARGETS),
-        _chosen("dtype", dtype, tuple(_TYPES)),
+        _chosen("dtype", dtype, tuple(KERNEL_TYPES)),
         d,
         (n, heads, batch, mode),
         candidates,
@@ -109,7 +108,7 @@ def _compile(
     compiler = ""
     for target in targets:
         for word in types:
-            name, precision = _TYPES[word]
+            name, precision = KERNEL_TYPES[word]
             cases = [Case(n=n, m=n, batch=batch, heads=heads, d_k=width, d_v=width, dtype=name, mode=mode) for width in widths]
             for item in compiled(implementation, target, precision, cases, candidates):
                 if isinstance(item, KernelSheet):

@@ -11,12 +11,11 @@ import typer
 
 from fabench.cli._console import notes, safe
 from fabench.errors import ExitCode, UsageError
+from fabench.sheet import KERNEL_TYPES
 from fabench.sweep.tune import answers
 from fabench.units import format_duration
 
 __all__ = ["command"]
-
-_TYPES = {"bf16": ("bfloat16", "ieee"), "fp16": ("float16", "ieee"), "fp32": ("float32", "ieee"), "tf32": ("float32", "tf32")}
 
 
 def command(
@@ -32,11 +31,11 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Every timing as a JSON line on standard output.")] = False,
 ) -> int:
     """Time the candidates of each fused kernel on this GPU and keep what is faster."""
-    if dtype not in _TYPES:
-        raise UsageError(f"--dtype {dtype[:20]!r} is not known; there are {', '.join(_TYPES)}")
+    if dtype not in KERNEL_TYPES:
+        raise UsageError(f"--dtype {dtype[:20]!r} is not known; there are {', '.join(KERNEL_TYPES)}")
     if form not in ("softmax", "scaling"):
         raise UsageError(f"--form {form[:20]!r} is not known; there are softmax, scaling")
-    name, precision = _TYPES[dtype]
+    name, precision = KERNEL_TYPES[dtype]
     request = {
         "dtype": name, "precision": precision, "d": d, "n": n, "heads": heads, "batch": batch, "softmax": form == "softmax",
         "file": None if write is None else str(write),

@@ -57,10 +57,13 @@ _HOLES = 2
 _OF_AVAILABLE = 0.9
 
 
-def _address_space(limit_bytes: int | None, available_bytes: int | None) -> int | None:
-    """At how many bytes the kernel refuses a cell that may hold `limit_bytes`: twice that, if the machine has it."""
-    if limit_bytes is None:
-        return None
+def _address_space(limit_bytes: int | None, available_bytes: int | None, compared: bool = True) -> int | None:
+    """At how many bytes the kernel refuses a cell that may hold `limit_bytes`: twice that, if the machine has it.
+
+    The limit itself where no memory pass is to come that would compare.
+    """
+    if limit_bytes is None or not compared:
+        return limit_bytes
     spare = limit_bytes if available_bytes is None else int(_OF_AVAILABLE * available_bytes)
     return max(limit_bytes, min(_HOLES * limit_bytes, spare))
 
@@ -75,13 +78,14 @@ def sweep(
 ) -> list[Record]:
     """Runs what is left of `schedule` and returns its records. Each is kept (stored) before the next cell starts."""
     records: list[Record] = []
+    compared = suite.measure.memory and not suite.measure.check_only
     start = time.monotonic()
     number = schedule.total - len(schedule.remaining)
     for cell, record in schedule:
         number += 1
         if record is None:
             tell(Started(cell, number, schedule.total))
-            job = Job(cell, suite.measure, limit_bytes, _address_space(limit_bytes, available_bytes()))
+            job = Job(cell, suite.measure, limit_bytes, _address_space(limit_bytes, available_bytes(), compared))
             record = executor.run(job, suite.budget.cell_s, lambda name: tell(Phase(name)))
         keep(record)
         schedule.learn(record)

@@ -30,8 +30,9 @@ that one head fills a GPU. What parts leave behind is added up in a fixed order:
     backward    query_gradients    Q, dO, C -> dQ, dC of each part     combine_gradients    -> dC/l, delta/l    key_gradients    K, V, dC -> dK, dV
 
 With one part the combine is left out. Bytes: forward 4 tensors, backward 7, the least there is, and beside them what the parts leave
-(`plan.Plan` counts both). Where d_k d_v exceeds what a program can hold (128 x 128; 64 x 64 without tensor cores; in
-backward 64 x 64 on sm_86, sm_89 and sm_120, and in tf32 on sm_80 for queries), contexts are cut into tiles: K and V are then read once per tile of the other, and dC takes a kernel of its own (`query_contexts`).
+(`plan.Plan` counts both). Where d_k d_v exceeds what a program can hold, contexts are cut into tiles: K and V are then read once per
+tile of the other, and dC takes a kernel of its own (`query_contexts`). A program holds 128 x 128, but 64 x 64 without tensor cores; and
+at 128 channels backward cuts on sm_86, sm_89 and sm_120, and on sm_80 in tf32 for queries.
 
 **Numbers.** Sums in float32 (float64 for float64). `precision` is what float32 products may round to: "ieee" or "tf32". Unnormalised
 weights are at most 1; in float16, where dC / l would vanish, products run on dC scaled to 1.

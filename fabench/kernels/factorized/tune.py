@@ -20,7 +20,7 @@ from fabench.kernels.factorized import choice, host
 from fabench.kernels.factorized.plan import Plan
 from fabench.kernels.factorized.tilings import Shape, Tiling, candidates
 
-__all__ = ["main", "timed"]
+__all__ = ["best", "main", "timed"]
 
 _WORTH = 0.97
 Seconds = Callable[[Callable[[], None]], float]
