@@ -25,7 +25,7 @@ class Facts:
     `title` is the first line of its docstring. `time_order` and `memory_order` are the powers of n that its core costs.
     `computes` maps a normalisation to the function's name; implementations with equal names must give equal results.
     `compiles`: its first call builds code, which is timed apart. `opaque`: it hides its operators and what it keeps for backward from
-    torch's hooks, so that neither can be counted.
+    torch's hooks, so that neither can be counted. `synchronises`: its call waits for the device inside, so calls can't be queued.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Facts:
     computes: dict[str, str]
     compiles: bool = False
     opaque: bool = False
+    synchronises: bool = False
 
     @property
     def family(self) -> str:
@@ -55,7 +56,7 @@ def _read(path: Path) -> Facts:
     if not (isinstance(time_order, int) and isinstance(memory_order, int) and isinstance(computes, dict)):
         raise TypeError(f"{path.name} must state TIME_ORDER, MEMORY_ORDER and COMPUTES as literals")
     title = (ast.get_docstring(tree) or path.stem).splitlines()[0]
-    flags = (bool(literals.get(name, False)) for name in ("COMPILES", "OPAQUE"))
+    flags = (bool(literals.get(name, False)) for name in ("COMPILES", "OPAQUE", "SYNCHRONISES"))
     return Facts(path.stem, title, time_order, memory_order, computes, *flags)
 
 

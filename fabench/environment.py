@@ -22,7 +22,18 @@ __all__ = ["available_bytes", "child_settings", "code_hash", "collect", "default
 
 _PACKAGES = ("torch", "triton", "numpy", "pandas", "scipy", "matplotlib", "nvidia-ml-py")
 _HERE = Path(__file__).parent
-_MEASURING = ("attention", "models", "devices", "measure", "case.py", "schema.py", "codec.py", "catalogue.py")
+_MEASURING = (
+    "attention",
+    "models",
+    "devices",
+    "measure",
+    "case.py",
+    "schema.py",
+    "measured.py",
+    "median.py",
+    "codec.py",
+    "catalogue.py",
+)
 # glibc gives every large block back to the kernel by default, and takes page faults for it again at each call: explicit attention then
 # flips between two speeds from process to process. These keep freed memory.
 _RETAIN = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(64 * 2**20)}

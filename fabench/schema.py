@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 from fabench.case import DTYPE_BYTES, DTYPES, MASKS, MODES, NORMALISATIONS, SCALES, SCOPES, Case, require_one_of, require_positive
 from fabench.codec import DecodeError, decode, encode
+from fabench.measured import Check, GpuLook, HostLoad, Ledger, Memory, Telemetry, TensorError, Timing, Witness
 
 __all__ = [
     "DTYPES", "DTYPE_BYTES", "MASKS", "MODES", "NORMALISATIONS", "SCALES", "SCHEMA_VERSION", "SCOPES", "STATUSES",
-    "Case", "Cell", "Check", "DecodeError", "Environment", "Job", "Measure", "Memory", "Record", "Status", "TensorError", "Timing",
-    "from_json", "to_json",
+    "Case", "Cell", "Check", "DecodeError", "Environment", "GpuLook", "HostLoad", "Job", "Ledger", "Measure", "Memory", "Record", "Status",
+    "Telemetry", "TensorError", "Timing", "Witness", "from_json", "to_json",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -30,13 +31,18 @@ SCHEMA_VERSION = 1
 
 
 class Status(StrEnum):
-    """How a cell ended. One of them, always."""
+    """How a cell ended. One of them, always.
+
+    Three ways to lack room: `out_of_memory` is the memory of the device that was asked (a CPU cell's budget included),
+    `out_of_host_memory` the host's beside it, `out_of_resources` what one program of a kernel may have (shared memory, registers).
+    """
 
     OK = "ok"
     INCORRECT = "incorrect"
     UNSUPPORTED = "unsupported"
     SKIPPED = "skipped"
     OUT_OF_MEMORY = "out_of_memory"
+    OUT_OF_HOST_MEMORY = "out_of_host_memory"
     OUT_OF_RESOURCES = "out_of_resources"
     TIMED_OUT = "timed_out"
     CRASHED = "crashed"
@@ -63,7 +69,10 @@ class Cell:
 class Measure:
     """How cells are measured; a suite's [measure] table.
 
-    `target` is the relative half-width of the median's 95 % interval at which sampling stops; `max_s` bounds sampling.
+    `target` is the relative half-width of the median's 95 % interval at which sampling stops; `max_s` bounds sampling. Warm-up takes
+    `warmup_s` at least and goes on until calls stop getting faster, at most `warmup_max_s`.
+    `clock`: a rung of the device's ladder, or "auto", the best that fits; `witness` lets a second clock time the same work.
+    `energy` loops the call for one to two seconds more, to read the device's energy counter.
     `threads` None = one less than the cores. `cache` "hot" repeats on the same tensors, "cold" flushes the last-level cache
     before each timed call, outside the window. `allocator` (CPU): "retain" lets glibc keep freed memory, which ends the flips
     between page-fault modes from process to process; "system" leaves malloc as it is. `check_only` stops after the check;
@@ -72,10 +81,14 @@ class Measure:
 
     target: float = 0.02
     warmup_s: float = 0.1
+    warmup_max_s: float = 0.5
     min_samples: int = 10
     max_s: float = 1.0
     min_sample_s: float = 1e-3
     cache: str = "hot"
+    clock: str = "auto"
+    witness: bool = True
+    energy: bool = False
     allocator: str = "retain"
     threads: int | None = None
     seed: int = 0
@@ -88,7 +101,7 @@ class Measure:
         require_one_of(self, "allocator", ("retain", "system"))
         if not 0 < self.target < 1:
             raise ValueError(f"target is {self.target}, must lie between 0 and 1 (0.02 = 2 %)")
-        for name in ("warmup_s", "max_s", "min_sample_s"):
+        for name in ("warmup_s", "warmup_max_s", "max_s", "min_sample_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
 
@@ -104,71 +117,6 @@ class Job:
     measure: Measure
     memory_limit_bytes: int | None = None
     address_space_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TensorError:
-    """One tensor against the float64 reference.
-
-    `error` is ||x - ref||_F / ||ref||_F and `worst` max|x - ref| / max|ref|; None where the result has NaN or Inf.
-    `rows` is the number of query rows compared where not all were, else None.
-    """
-
-    name: str
-    error: float | None
-    worst: float | None
-    tolerance: float
-    rows: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The outcome of the check before timing."""
-
-    passed: bool
-    tensors: tuple[TensorError, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Raw samples in measured order: seconds per call, each the mean over `loops` calls.
-
-    `stopped_by` is "target" (interval narrow enough) or "time" (budget used up). `compile_s`: first call of a compiled
-    implementation, `compile_cached` whether a compiler's cache on disk shortened it. `minor_faults` and `involuntary_switches` count over the sampling.
-    """
-
-    clock: str
-    samples_s: tuple[float, ...]
-    loops: int
-    warmup_s: float
-    warmup_calls: int
-    stopped_by: str
-    cache: str
-    first_call_s: float
-    compile_s: float | None = None
-    compile_cached: bool | None = None
-    threads: int | None = None
-    minor_faults: int | None = None
-    involuntary_switches: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """The memory pass. `peak_bytes` and `baseline_bytes` are the allocator's; the delta is what the call itself took at its peak.
-
-    `saved_bytes`: distinct storages kept for backward (modes with gradients). `rss_peak_bytes` is the host's. CUDA only:
-    `reserved_bytes` and NVML's `process_bytes`.
-    """
-
-    baseline_bytes: int
-    peak_bytes: int
-    delta_bytes: int
-    input_bytes: int
-    output_bytes: int
-    saved_bytes: int | None = None
-    rss_peak_bytes: int | None = None
-    reserved_bytes: int | None = None
-    process_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +138,7 @@ class Record:
     check: Check | None = None
     timing: Timing | None = None
     memory: Memory | None = None
+    telemetry: Telemetry | None = None
     flop: int | None = None
     configuration: dict[str, str] | None = None
     memory_limit_bytes: int | None = None

@@ -1,6 +1,8 @@
 """Bytes on the wire and on disk: exact round trips, and one clear error for everything else."""
 
+import dataclasses
 import json
+import typing
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from fabench.schema import (
     Memory,
     Record,
     Status,
-    TensorError,
+    Telemetry,
     Timing,
     from_json,
     to_json,
@@ -36,25 +38,26 @@ cases = st.builds(
     dtype=st.sampled_from(DTYPES), mode=st.sampled_from(MODES), normalisation=st.sampled_from(NORMALISATIONS), scale=st.sampled_from(SCALES),
 )  # fmt: skip
 cells = st.builds(Cell, implementation=words, device=words, case=cases)
-errors = st.builds(TensorError, words, st.none() | seconds, st.none() | seconds, seconds, st.none() | sizes)
-timings = st.builds(
-    Timing,
-    words,
-    st.lists(seconds, min_size=1).map(tuple),
-    sizes,
-    seconds,
-    sizes,
-    words,
-    words,
-    seconds,
-    st.none() | seconds,
-    st.none() | st.booleans(),
-    st.none() | sizes,
-)
+# Every field, those with a default too.
+PLAIN = {float: seconds, int: counts, str: words, bool: st.booleans()}
+
+
+def of_kind(kind: Any) -> st.SearchStrategy[Any]:
+    if kind in PLAIN:
+        return PLAIN[kind]
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return st.builds(kind, **{field.name: of_kind(hints[field.name]) for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return st.lists(of_kind(arguments[0]), max_size=3).map(tuple)
+    assert type(None) in arguments
+    return st.none() | of_kind(next(one for one in arguments if one is not type(None)))
+
+
 records = st.builds(
     Record, cell=cells, status=st.sampled_from(list(Status)).filter(lambda status: status != Status.OK).map(str),
-    reason=words.filter(bool), check=st.none() | st.builds(Check, st.booleans(), st.lists(errors).map(tuple)),
-    timing=st.none() | timings, memory=st.none() | st.builds(Memory, *[counts] * 5), phases_s=st.dictionaries(words, seconds),
+    reason=words.filter(bool), check=of_kind(Check | None), timing=of_kind(Timing | None), memory=of_kind(Memory | None), telemetry=of_kind(Telemetry | None), phases_s=st.dictionaries(words, seconds),
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fabench"
 
 # Each room with the rooms of this project it may import, lowest floor first.
-WORDS = ["errors", "units", "codec", "sheet", "case", "schema"]
+WORDS = ["errors", "units", "codec", "sheet", "case", "measured", "median", "schema"]
 QUESTION = ["catalogue", "cost", "suite", "environment", "store"]
 CHILD = ["kernels", "attention", "inspect", "devices", "models", "measure"]
 MAY_IMPORT = {

@@ -6,6 +6,7 @@ Each file states, as literals (the parent reads them without importing torch, se
     COMPUTES                    {normalisation: name of the function}; equal names mean equal results
     COMPILES                    optional, True where the first call builds code (timed apart)
     OPAQUE                      optional, True where torch's hooks don't see its operators and what it saves
+    SYNCHRONISES                optional, True where the call waits for the device inside, so that calls can't be queued before they run
 
 and defines
 

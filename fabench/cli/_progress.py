@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from fabench.cli import _console
 from fabench.cli._console import data, notes, safe
+from fabench.median import median
 from fabench.schema import Record, Status, to_json
 from fabench.sweep.run import Ended, Event, Phase, Started
 from fabench.units import format_bytes, format_duration
@@ -26,13 +27,6 @@ _COLOURS = {
     Status.OUT_OF_MEMORY: "yellow",
     Status.TIMED_OUT: "yellow",
 }
-
-
-def median(samples: Sequence[float]) -> float:
-    """Of a non-empty sequence."""
-    ordered = sorted(samples)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def outcome(record: Record) -> str:

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from fabench.cli._console import safe
-from fabench.cli._progress import median
 from fabench.cli._session import measuring
 from fabench.codec import encode
 from fabench.environment import child_settings, collect, default_threads
 from fabench.errors import ExitCode, WorkerError
+from fabench.median import median
 from fabench.schema import Measure
 from fabench.units import format_bytes, format_duration, format_rate
 

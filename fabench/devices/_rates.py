@@ -19,7 +19,7 @@ def copy_rate(device: Device, total_bytes: int, tries: int) -> float:
     source = torch.ones(total_bytes // 8, dtype=torch.float32, device=device.torch_device)
     target = torch.empty_like(source)
     target.copy_(source)
-    best = min(device.sample(lambda: target.copy_(source), 1, cold=False) for _ in range(tries))
+    best = min(device.sample(lambda: target.copy_(source), 1) for _ in range(tries))
     return 2 * source.numel() * source.element_size() / best
 
 
@@ -35,6 +35,6 @@ def product_rate(device: Device, dtypes: Sequence[torch.dtype], side: int, tries
             torch.mm(a, b, out=out)
 
         multiply()
-        best = min(device.sample(multiply, 1, cold=False) for _ in range(tries))
+        best = min(device.sample(multiply, 1) for _ in range(tries))
         rates[str(dtype).removeprefix("torch.")] = 2 * side**3 / best
     return rates

@@ -7,25 +7,28 @@ what malloc keeps), so it is recorded beside it and never judged.
 from __future__ import annotations
 
 import os
+import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fabench.devices._rates import copy_rate, product_rate
-from fabench.devices.base import Call, Peak
+from fabench.devices.base import Batch, Call, Peak, Stopwatch, Work
 from fabench.devices.base import Device as Base
 from fabench.schema import Measure
 
 _CACHE_FOLDER = Path("/sys/devices/system/cpu/cpu0/cache")
 _DEFAULT_CACHE_BYTES = 64 * 2**20
+_RAW = getattr(time, "CLOCK_MONOTONIC_RAW", time.CLOCK_MONOTONIC)
 
 
 class Device(Base):
     """The host's processor."""
 
-    clock = "perf_counter"
+    clocks = ("perf_counter",)
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -53,22 +56,12 @@ class Device(Base):
     def synchronise(self) -> None:
         """Calls return when they are done."""
 
-    def sample(self, call: Call, loops: int, cold: bool) -> float:
-        """Host clock around the calls; cold runs time one call at a time, each after the cache was overwritten."""
-        if not cold:
-            start = time.perf_counter()
-            for _ in range(loops):
-                call()
-            return (time.perf_counter() - start) / loops
-        total = 0.0
-        for _ in range(loops):
-            self._flush_cache()
-            start = time.perf_counter()
-            call()
-            total += time.perf_counter() - start
-        return total / loops
+    def stopwatch(self, clock: str, work: Work, cold: bool, look: Callable[[], None]) -> Stopwatch:
+        """Host clocks. Cold runs time one call at a time, each after the cache was overwritten."""
+        return _HostWatch(self, work.call, cold, look)
 
-    def _flush_cache(self) -> None:
+    def flush_cache(self) -> None:
+        """Overwrites twice the last-level cache."""
         if self._flush is None:
             size = 2 * (last_level_cache_bytes() or _DEFAULT_CACHE_BYTES)
             self._flush = torch.zeros(size // 4, dtype=torch.float32)
@@ -95,6 +88,50 @@ class Device(Base):
             "copy_bytes_per_s": copy_rate(self, 2**28, tries=4),
             "flop_per_s": product_rate(self, (torch.float32, torch.float64, torch.bfloat16), side=768, tries=3),
         }
+
+
+class _HostWatch(Stopwatch):
+    """perf_counter around the calls, and CLOCK_MONOTONIC_RAW around the same ones: the kernel never steps or slews that one."""
+
+    clock = "perf_counter"
+    witness = "monotonic_raw"
+
+    def __init__(self, device: Device, call: Call, cold: bool, look: Callable[[], None]) -> None:
+        self._device, self._call, self._cold, self._look = device, call, cold, look
+
+    def take(self, loops: int, count: int) -> Batch:
+        """One by one, with the page faults and involuntary switches of each."""
+        samples, witness, faults, switches = [], [], [], []
+        for _ in range(count):
+            before = resource.getrusage(resource.RUSAGE_SELF)
+            seconds, raw_s = self._cold_sample(loops) if self._cold else self._hot_sample(loops)
+            after = resource.getrusage(resource.RUSAGE_SELF)
+            samples.append(seconds)
+            witness.append(raw_s)
+            faults.append(after.ru_minflt - before.ru_minflt)
+            switches.append(after.ru_nivcsw - before.ru_nivcsw)
+            self._look()
+        return Batch(tuple(samples), tuple(witness), minor_faults=tuple(faults), involuntary_switches=tuple(switches))
+
+    def _hot_sample(self, loops: int) -> tuple[float, float]:
+        call = self._call
+        raw = time.clock_gettime(_RAW)
+        start = time.perf_counter()
+        for _ in range(loops):
+            call()
+        elapsed = time.perf_counter() - start
+        return elapsed / loops, (time.clock_gettime(_RAW) - raw) / loops
+
+    def _cold_sample(self, loops: int) -> tuple[float, float]:
+        total = raw_total = 0.0
+        for _ in range(loops):
+            self._device.flush_cache()
+            raw = time.clock_gettime(_RAW)
+            start = time.perf_counter()
+            self._call()
+            total += time.perf_counter() - start
+            raw_total += time.clock_gettime(_RAW) - raw
+        return total / loops, raw_total / loops
 
 
 def _model() -> str:

@@ -8,12 +8,13 @@ stream time nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from fabench.devices._rates import copy_rate, product_rate
-from fabench.devices.base import Call, Peak
+from fabench.devices.base import Batch, Call, Peak, Stopwatch, Work
 from fabench.devices.base import Device as Base
 from fabench.schema import Measure
 
@@ -23,7 +24,7 @@ _MIN_FLUSH_BYTES = 64 * 2**20
 class Device(Base):
     """A GPU that torch.cuda drives."""
 
-    clock = "cuda_event"
+    clocks = ("cuda_event",)
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -67,22 +68,12 @@ class Device(Base):
         """Waits for all streams of the device."""
         torch.cuda.synchronize(self._index)
 
-    def sample(self, call: Call, loops: int, cold: bool) -> float:
-        """Mean over the calls. Hot: one event pair around all; cold: a pair each, after a flush that the pair does not contain."""
-        stream = torch.cuda.current_stream(self._index)
-        count = loops if cold else 1
-        starts, ends = [_event() for _ in range(count)], [_event() for _ in range(count)]
-        for start, end in zip(starts, ends, strict=True):
-            if cold:
-                self._flush_cache()
-            start.record(stream)
-            for _ in range(1 if cold else loops):
-                call()
-            end.record(stream)
-        self.synchronise()
-        return float(sum(start.elapsed_time(end) for start, end in zip(starts, ends, strict=True))) * 1e-3 / loops
+    def stopwatch(self, clock: str, work: Work, cold: bool, look: Callable[[], None]) -> Stopwatch:
+        """Events on the current stream."""
+        return _EventWatch(self, work.call, cold)
 
-    def _flush_cache(self) -> None:
+    def flush_cache(self) -> None:
+        """Overwrites twice the L2."""
         if self._flush is None:
             cache = getattr(torch.cuda.get_device_properties(self._index), "L2_cache_size", 0)
             self._flush = torch.empty(max(2 * cache, _MIN_FLUSH_BYTES) // 4, dtype=torch.int32, device=self.torch_device)
@@ -109,6 +100,33 @@ class Device(Base):
             "copy_bytes_per_s": copy_rate(self, 2**31, tries=10),
             "flop_per_s": product_rate(self, dtypes, side=8192, tries=10),
         }
+
+
+class _EventWatch(Stopwatch):
+    """Hot: one event pair around all loops; cold: a pair each, after a flush that the pair does not contain."""
+
+    clock = "cuda_event"
+
+    def __init__(self, device: Device, call: Call, cold: bool) -> None:
+        self._device, self._call, self._cold = device, call, cold
+
+    def take(self, loops: int, count: int) -> Batch:
+        """Samples one after the other."""
+        return Batch(tuple(self._sample(loops) for _ in range(count)))
+
+    def _sample(self, loops: int) -> float:
+        stream = torch.cuda.current_stream(self._device.torch_device)
+        count = loops if self._cold else 1
+        starts, ends = [_event() for _ in range(count)], [_event() for _ in range(count)]
+        for start, end in zip(starts, ends, strict=True):
+            if self._cold:
+                self._device.flush_cache()
+            start.record(stream)
+            for _ in range(1 if self._cold else loops):
+                self._call()
+            end.record(stream)
+        self._device.synchronise()
+        return float(sum(start.elapsed_time(end) for start, end in zip(starts, ends, strict=True))) * 1e-3 / loops
 
 
 def _event() -> torch.cuda.Event:

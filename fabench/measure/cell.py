@@ -14,7 +14,7 @@ import torch
 from fabench import devices
 from fabench.attention import base
 from fabench.catalogue import Facts
-from fabench.devices.base import Device
+from fabench.devices.base import Device, Unfit, Work
 from fabench.measure import check, flop, inputs, memory, subject, timing
 from fabench.schema import Job, Record, Status
 from fabench.units import format_bytes
@@ -87,12 +87,18 @@ def _run(job: Job, record: Record, phases: _Phases) -> Record:
         return record
     call = measured.call()
     call()  # the mode's own callable once: bwd and fwd run other code than the check (no graph, a kept graph)
+    work = Work(call, measured.touched_bytes, measured.another, facts.synchronises)
     try:
-        times = timing.time_call(device, call, measure, first, phases.enter)
-        record = replace(record, timing=times)
+        times, telemetry = timing.time_call(device, work, measure, first, phases.enter)
+        if measure.energy:
+            phases.enter("energy")
+            telemetry = replace(telemetry, energy_j=device.energy(call))
+        record = replace(record, timing=times, telemetry=telemetry)
         if measure.memory:
             phases.enter("memory")
             record = _within_limit(replace(record, memory=memory.measure_memory(device, measured, call, facts.opaque)))
+    except Unfit as error:
+        return replace(record, status=Status.UNSUPPORTED, reason=f"no clock can time it: {error}")
     except Exception as error:  # what was measured before it stays in the record
         return _failure(record, error, phases.current)
     return record

@@ -120,7 +120,7 @@ def _reference_subject(subject: Subject, function: str, rows: torch.Tensor | Non
     if twin.module is None or subject.module is None:
         return twin
     twin.module.to(dtype).load_state_dict(subject.module.state_dict())
-    return Subject(twin.case, inputs, twin.forward, (leaves[0], *twin.module.parameters()), twin.names, twin.module)
+    return Subject(twin.case, inputs, twin.forward, (leaves[0], *twin.module.parameters()), twin.names, twin.module, twin.core)
 
 
 def compare(subject: Subject, result: Result, gradient: torch.Tensor | None, function: str, rows: torch.Tensor | None) -> Check:

@@ -25,11 +25,11 @@ def noise_floor(device: Device) -> dict[str, Any]:
     def multiply() -> None:
         torch.mm(a, a, out=out)
 
-    once = min(device.sample(multiply, 100, cold=False) for _ in range(20))
+    once = min(device.sample(multiply, 100) for _ in range(20))
     classes = {}
     for seconds in _CLASSES_S:
         loops = max(1, math.ceil(seconds / once))
-        classes[f"{seconds:g}"] = [device.sample(multiply, loops, cold=False) * loops for _ in range(_SAMPLES)]
+        classes[f"{seconds:g}"] = [device.sample(multiply, loops) * loops for _ in range(_SAMPLES)]
     steps: list[float] = []
     while len(steps) < 100:
         before = time.perf_counter()

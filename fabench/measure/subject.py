@@ -7,8 +7,9 @@ fwd_bwd    both
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ class Subject:
     wanted: tuple[torch.Tensor, ...]
     names: tuple[str, ...]
     module: torch.nn.Module | None
+    core: Core
 
     def call(self) -> Callable[[], Any]:
         """The callable that is timed: one pass of the case's mode."""
@@ -57,6 +59,21 @@ class Subject:
         return (case.batch, case.n, channels) if case.space is None else (case.batch, channels, *case.dimensions)
 
     @property
+    def touched_bytes(self) -> int:
+        """Inputs, parameters and outputs of one call; with gradients, those of all that it differentiates by too."""
+        output = self.case.element_bytes * math.prod(self.output_shape)
+        return {"fwd": self.held_bytes + output, "bwd": 2 * self.held_bytes + output}.get(
+            self.case.mode, 2 * (self.held_bytes + output)
+        )
+
+    def another(self) -> Callable[[], Any]:
+        """The same call on copies of all its tensors."""
+        inputs = replace(
+            self.inputs, leaves=tuple(leaf.detach().clone().requires_grad_(leaf.requires_grad) for leaf in self.inputs.leaves)
+        )
+        return with_core(self.case, self.core, inputs.leaves[0].device, inputs).call()
+
+    @property
     def held_bytes(self) -> int:
         """Inputs and parameters together."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.wanted)
@@ -71,7 +88,7 @@ def with_core(case: Case, core: Core, device: torch.device, inputs: Inputs) -> S
     """`core` on its own, or inside the block that the case describes."""
     if case.scope == "core":
         q, k, v = inputs.leaves
-        return Subject(case, inputs, lambda: core(q, k, v, inputs.padding), inputs.leaves, ("q", "k", "v"), None)
+        return Subject(case, inputs, lambda: core(q, k, v, inputs.padding), inputs.leaves, ("q", "k", "v"), None, core)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(inputs.seed)
         module = from_case(case, core, torch.device("cpu"))
@@ -79,4 +96,4 @@ def with_core(case: Case, core: Core, device: torch.device, inputs: Inputs) -> S
     module.requires_grad_(case.needs_gradients)
     (x,) = inputs.leaves
     named = dict(module.named_parameters())
-    return Subject(case, inputs, lambda: module(x), (x, *named.values()), ("x", *named), module)
+    return Subject(case, inputs, lambda: module(x), (x, *named.values()), ("x", *named), module, core)

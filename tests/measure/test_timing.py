@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fabench.devices.base import Call, Device, Peak
+from fabench.devices.base import Batch, Call, Device, Peak, Stopwatch, Work
 from fabench.measure import timing
+from fabench.median import half_width
 from fabench.schema import Measure
 
 
 class Scripted(Device):
     """Answers samples from a script; time passes only as scripted."""
 
-    clock = "scripted"
+    clocks = ("scripted",)
 
     def __init__(self, script: Iterator[float]) -> None:
         super().__init__("cpu")
@@ -36,17 +37,29 @@ class Scripted(Device):
 
     def synchronise(self) -> None: ...
 
-    def sample(self, call: Call, loops: int, cold: bool) -> float:
-        self.asked.append((loops, cold))
-        seconds = next(self.script)
-        self.now += seconds * loops
-        return seconds
+    def stopwatch(self, clock: str, work: Work, cold: bool, look: Callable[[], None]) -> Stopwatch:
+        return _Watch(self, cold)
 
     def peak(self, call: Call) -> Peak:
         return Peak(0)
 
     def rates(self) -> dict[str, Any]:
         return {}
+
+
+class _Watch(Stopwatch):
+    clock = "scripted"
+
+    def __init__(self, device: Scripted, cold: bool) -> None:
+        self.device, self.cold = device, cold
+
+    def take(self, loops: int, count: int) -> Batch:
+        samples = []
+        for _ in range(count):
+            self.device.asked.append((loops, self.cold))
+            samples.append(next(self.device.script))
+            self.device.now += samples[-1] * loops
+        return Batch(tuple(samples))
 
 
 @pytest.fixture
@@ -66,7 +79,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted, float], Call]:
 
 def measured(device: Scripted, call: Call, **settings: Any) -> Any:
     phases: list[str] = []
-    result = timing.time_call(device, call, Measure(**settings), timing.FirstCall(0.5), phases.append)
+    result, _ = timing.time_call(device, Work(call), Measure(**settings), timing.FirstCall(0.5), phases.append)
     assert phases == ["warm-up", "timing"]
     return result
 
@@ -125,13 +138,13 @@ def test_cold_is_passed_on_and_recorded(clock: Any) -> None:
 
 @given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=5))
 def test_too_few_samples_have_no_interval(samples: list[float]) -> None:
-    assert math.isinf(timing.half_width(sorted(samples)))
+    assert math.isinf(half_width(samples))
 
 
 @pytest.mark.parametrize("count", [6, 7, 10, 25, 50, 200])
 def test_the_interval_covers_the_median_at_least_as_often_as_it_says(count: int) -> None:
     # The order statistics that half_width takes, and the exact (binomial) chance that they enclose the median.
-    width = timing.half_width([float(index + 1) for index in range(count)])
+    width = half_width([float(index + 1) for index in range(count)])
     middle = float(count // 2 + 1)
     ranks = round(2 * width * middle)
     low = (count - 1 - ranks) // 2

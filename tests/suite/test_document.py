@@ -73,7 +73,7 @@ def line(text: str, **overrides: str) -> str:
         (AXES + '[[skip]]\nwhen = 3\nreason = "x"', 'my.toml: skip[1].when: is 3; write a filter in quotes, for example "n > 65536"'),
         (AXES + '[[skip]]\nwhen = "n > 3"\nreason = " "', "my.toml: skip[1].reason: is empty; say it in a sentence"),
         (AXES + '[[skip]]\nwhen = "n is 3"\nreason = "x"', "my.toml: skip[1].when: filter 'n is 3': compares with 'is'; write == or !="),
-        (AXES + '[[expect]]\nstatus = "oom"\nreason = "x"', "my.toml: expect[1].status: 'oom' is not known; there are ok, incorrect, unsupported, skipped, out_of_memory, out_of_resources, timed_out, crashed"),
+        (AXES + '[[expect]]\nstatus = "oom"\nreason = "x"', "my.toml: expect[1].status: 'oom' is not known; there are ok, incorrect, unsupported, skipped, out_of_memory, out_of_host_memory, out_of_resources, timed_out, crashed"),
         (AXES + '[[expect]]\nstaus = "ok"', "my.toml: expect[1].staus: is not known; did you mean status?"),
         ("title = 3\n" + AXES, "my.toml: title: is 3; write a text in quotes"),
     ],
