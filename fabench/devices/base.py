@@ -11,8 +11,10 @@ queue together. Nothing but the work happens inside a timed window; `look` is ca
 from __future__ import annotations
 
 import importlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,14 @@ class Device(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Name, memory_bytes, threads and whatever else identifies the device in an environment."""
+
+    def now_s(self) -> float:
+        """The host's clock in seconds. What bounds warm-up and sampling reads it here, because a scripted device has a clock of its own."""
+        return time.perf_counter()
+
+    def measuring(self, cell: str) -> AbstractContextManager[Callable[[str], None]]:
+        """Holds while the cell with this id is measured; what it yields is told each phase. Only a scripted device follows them."""
+        return nullcontext(lambda phase: None)
 
     @abstractmethod
     def synchronise(self) -> None:
