@@ -68,13 +68,13 @@ class _Samples:
 
 def _warm_up(device: Device, work: Work, measure: Measure) -> _Warm:
     """Calls for `warmup_s`, at least once; the last call's time is the estimate that loops are calibrated with."""
-    start = time.perf_counter()
+    start = device.now_s()
     calls, elapsed, last = 0, 0.0, math.inf
     while calls == 0 or elapsed < measure.warmup_s:
-        before = time.perf_counter()
+        before = device.now_s()
         work.call()
         device.synchronise()
-        after = time.perf_counter()
+        after = device.now_s()
         last, elapsed, calls = after - before, after - start, calls + 1
     return _Warm(elapsed, calls, last, None)
 
@@ -96,16 +96,16 @@ def _choose(
     raise Unfit("; ".join(reasons))
 
 
-def _sample(watch: Stopwatch, loops: int, first: Batch, measure: Measure) -> tuple[_Samples, str]:
+def _sample(device: Device, watch: Stopwatch, loops: int, first: Batch, measure: Measure) -> tuple[_Samples, str]:
     found = _Samples()
     found.add(first)
-    start = time.perf_counter()
+    start = device.now_s()
     spent = first.samples_s[0] * loops
     while True:
         count = len(found.seconds)
         if count >= measure.min_samples and half_width(found.seconds) <= measure.target:
             return found, "target"
-        elapsed = spent + time.perf_counter() - start
+        elapsed = spent + device.now_s() - start
         if elapsed >= measure.max_s and (count >= min(3, measure.min_samples) or elapsed >= _PATIENCE * measure.max_s):
             return found, "time"
         left = max(1, math.floor((measure.max_s - elapsed) / max(1e-9, loops * median(found.seconds))))
@@ -142,7 +142,7 @@ def time_call(
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         watch, batch, ladder = _choose(device, work, measure, loops, observer.look)
-        found, stopped_by = _sample(watch, loops, batch, measure)
+        found, stopped_by = _sample(device, watch, loops, batch, measure)
     finally:
         gc.enable()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
