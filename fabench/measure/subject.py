@@ -81,7 +81,7 @@ class Subject:
 
 def build(case: Case, implementation: Implementation, device: str, inputs: Inputs) -> Subject:
     """The implementation at the case's scope; a module's weights are seeded like the inputs."""
-    return with_core(case, implementation.prepare(case, device), torch.device(device), inputs)
+    return with_core(case, implementation.prepare(case, device), inputs.leaves[0].device, inputs)
 
 
 def with_core(case: Case, core: Core, device: torch.device, inputs: Inputs) -> Subject:
