@@ -127,6 +127,7 @@ class Record:
     declared powers of n. `flop` is counted by torch's FLOP counter on the checked call (the mode's passes; 2 per multiply-add).
     `configuration`: what the implementation chose among several ways to run the case (its kernels' tiles), None where it has no choice.
     `phases_s` splits the cell's wall time; "total" is the parent's, from request to record.
+    `device_lost`: the device was gone when the cell ended or before it began, so a resumed run asks again.
     """
 
     cell: Cell
@@ -144,6 +145,7 @@ class Record:
     memory_limit_bytes: int | None = None
     phases_s: dict[str, float] = field(default_factory=dict)
     started_at: str | None = None
+    device_lost: bool = False
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
