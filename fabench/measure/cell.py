@@ -5,30 +5,29 @@ What kills the process (a signal, a time-out) is recorded by the parent; everyth
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-
-import torch
+from typing import Any
 
 from fabench import devices
 from fabench.attention import base
 from fabench.catalogue import Facts
 from fabench.devices.base import Device, Unfit, Work
-from fabench.measure import check, flop, inputs, memory, subject, timing
+from fabench.measure import check, failure, flop, inputs, memory, subject, timing
 from fabench.schema import Job, Record, Status
 from fabench.units import format_bytes
 
 __all__ = ["run"]
-
-_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "cannot allocate memory")
 
 
 @dataclass
 class _Phases:
     """Wall seconds per phase, and the phase the cell is in."""
 
-    announce: Callable[[str], None]
+    listeners: list[Callable[[str], None]]
     seconds: dict[str, float] = field(default_factory=dict)
     current: str = "start"
     _since: float = field(default_factory=time.perf_counter)
@@ -38,70 +37,85 @@ class _Phases:
         now = time.perf_counter()
         self.seconds[self.current] = self.seconds.get(self.current, 0.0) + now - self._since
         self.current, self._since = name, now
-        self.announce(name)
+        for listen in self.listeners:
+            listen(name)
+
+
+@dataclass
+class _SoFar:
+    """The record as far as it has come: an error later on takes nothing away from it."""
+
+    record: Record
+
+    def add(self, **measured: Any) -> None:
+        """Adds what is known now."""
+        self.record = replace(self.record, **measured)
+
+    def end(self, status: Status, reason: str | None) -> None:
+        """How the cell ends, unless something happens after."""
+        self.record = replace(self.record, status=status, reason=reason)
 
 
 def run(job: Job, announce: Callable[[str], None]) -> Record:
     """Measures one cell in this process. `announce` is told each phase's name as it begins."""
-    phases = _Phases(announce)
-    record = Record(cell=job.cell, status=Status.CRASHED, reason="did not start", memory_limit_bytes=job.memory_limit_bytes)
+    phases = _Phases([announce])
+    so_far = _SoFar(
+        Record(cell=job.cell, status=Status.CRASHED, reason="did not start", memory_limit_bytes=job.memory_limit_bytes)
+    )
     try:
-        record = _run(job, record, phases)
-    except Exception as error:  # every cell ends as a record
-        record = _failure(record, error, phases.current)
+        _run(job, so_far, phases)
+    except Exception as error:  # every cell ends as a record, with whatever was measured before
+        so_far.record = failure.ended(so_far.record, error, phases.current, job.cell.device)
     phases.enter("end")
-    return replace(record, phases_s=phases.seconds)
+    return replace(so_far.record, phases_s=phases.seconds)
 
 
-def _failure(record: Record, error: Exception, phase: str) -> Record:
-    text = " ".join(str(error).split())[:300] or type(error).__name__
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in text.lower() for word in _OUT_OF_MEMORY_WORDS):
-        status, reason = Status.OUT_OF_MEMORY, f"in {phase}: {text}"
-    elif type(error).__name__ == "OutOfResources":
-        status, reason = Status.OUT_OF_RESOURCES, f"in {phase}: {text}"
-    else:
-        status, reason = Status.CRASHED, f"in {phase}: {type(error).__name__}: {text}"
-    return replace(record, status=status, reason=reason)
-
-
-def _run(job: Job, record: Record, phases: _Phases) -> Record:
+def _run(job: Job, so_far: _SoFar, phases: _Phases) -> None:
     cell, measure = job.cell, job.measure
     phases.enter("prepare")
     device = devices.base.load(cell.device)
     implementation = base.load(cell.implementation)
     facts = implementation.facts
     function = facts.computes.get(cell.case.normalisation)
-    record = replace(record, function=function, time_order=facts.time_order, memory_order=facts.memory_order)
+    so_far.add(function=function, time_order=facts.time_order, memory_order=facts.memory_order)
     reason = device.missing()
     if reason is None:
         device.prepare(measure)
         reason = implementation.supports(cell.case, cell.device)
     if reason is not None or function is None:
-        return replace(record, status=Status.UNSUPPORTED, reason=reason or f"no {cell.case.normalisation} form")
-    record = replace(record, configuration=implementation.configuration(cell.case, cell.device))
+        so_far.end(Status.UNSUPPORTED, reason or f"no {cell.case.normalisation} form")
+        return
+    so_far.add(configuration=implementation.configuration(cell.case, cell.device))
+    with device.measuring(cell.id) as follow:
+        phases.listeners.append(follow)
+        _measure(job, device, implementation, function, so_far, phases)
+
+
+def _measure(
+    job: Job, device: Device, implementation: base.Implementation, function: str, so_far: _SoFar, phases: _Phases
+) -> None:
+    cell, measure, facts = job.cell, job.measure, implementation.facts
     phases.enter("inputs")
     given = inputs.make(cell.case, measure, device.torch_device)
     measured = subject.build(cell.case, implementation, cell.device, given)
-    record, first = _checked(record, measured, function, facts, device, phases)
-    if record.status != Status.OK or measure.check_only:
-        return record
+    first = _checked(so_far, measured, function, facts, device, phases)
+    if so_far.record.status != Status.OK or measure.check_only:
+        return
     call = measured.call()
     call()  # the mode's own callable once: bwd and fwd run other code than the check (no graph, a kept graph)
     work = Work(call, measured.touched_bytes, measured.another, facts.synchronises)
     try:
         times, telemetry = timing.time_call(device, work, measure, first, phases.enter)
-        if measure.energy:
-            phases.enter("energy")
-            telemetry = replace(telemetry, energy_j=device.energy(call))
-        record = replace(record, timing=times, telemetry=telemetry)
-        if measure.memory:
-            phases.enter("memory")
-            record = _within_limit(replace(record, memory=memory.measure_memory(device, measured, call, facts.opaque)))
     except Unfit as error:
-        return replace(record, status=Status.UNSUPPORTED, reason=f"no clock can time it: {error}")
-    except Exception as error:  # what was measured before it stays in the record
-        return _failure(record, error, phases.current)
-    return record
+        so_far.end(Status.UNSUPPORTED, f"no clock can time it: {error}")
+        return
+    so_far.add(timing=times, telemetry=telemetry)
+    if measure.energy:
+        phases.enter("energy")
+        so_far.add(telemetry=replace(telemetry, energy_j=device.energy(call)))
+    if measure.memory:
+        phases.enter("memory")
+        so_far.record = _within_limit(replace(so_far.record, memory=memory.measure_memory(device, measured, call, facts.opaque)))
 
 
 def _within_limit(record: Record) -> Record:
@@ -114,23 +128,25 @@ def _within_limit(record: Record) -> Record:
 
 
 def _checked(
-    record: Record, measured: subject.Subject, function: str, facts: Facts, device: Device, phases: _Phases
-) -> tuple[Record, timing.FirstCall]:
-    """The record with check and FLOPs (status ok or incorrect), and the first call."""
+    so_far: _SoFar, measured: subject.Subject, function: str, facts: Facts, device: Device, phases: _Phases
+) -> timing.FirstCall:
+    """Adds check and FLOPs to the record (status ok or incorrect); the first call."""
     rows = check.sampled_rows(measured.case, function, measured.inputs.seed)
     gradient = check.upstream(measured, rows) if measured.case.needs_gradients else None
     compiles = facts.compiles
     phases.enter("compile" if compiles else "first call")
-    before = time.perf_counter()
+    before = device.now_s()
     result = check.compute(measured, gradient)
     device.synchronise()
-    first = timing.FirstCall(time.perf_counter() - before, compiles, _cache_hits() > 0 if compiles else None)
+    first = timing.FirstCall(device.now_s() - before, compiles, _cache_hits() > 0 if compiles else None, _autotune_s())
     phases.enter("check")
     outcome = check.compare(measured, result, gradient, function, rows)
-    record = replace(record, check=outcome, flop=None if facts.opaque else flop.count(measured.call()))
-    if not outcome.passed:
-        return replace(record, status=Status.INCORRECT, reason=check.describe_failure(outcome.tensors)), first
-    return replace(record, status=Status.OK, reason=None), first
+    so_far.add(check=outcome, flop=None if facts.opaque else flop.count(measured.call()))
+    if outcome.passed:
+        so_far.end(Status.OK, None)
+    else:
+        so_far.end(Status.INCORRECT, check.describe_failure(outcome.tensors))
+    return first
 
 
 def _cache_hits() -> int:
@@ -138,3 +154,14 @@ def _cache_hits() -> int:
     from torch._dynamo.utils import counters
 
     return counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]
+
+
+def _autotune_s() -> float | None:
+    """Seconds that Triton's tuners have spent on timing candidates in this process; None where none did."""
+    module = sys.modules.get("triton.runtime.autotuner")
+    if module is None:
+        return None
+    # By type: asking some of torch's objects for their class runs their code.
+    tuners = [found for found in gc.get_objects() if issubclass(type(found), module.Autotuner)]
+    spent = [found.bench_time for found in tuners if getattr(found, "bench_time", None) is not None]
+    return sum(spent) if spent else None
