@@ -93,8 +93,8 @@ class Ledger:
 
     The process's tensors, in blocks as the code asked for them:
         inputs + parameters + given (mask, upstream gradient) + output + saved (for backward) + workspace + residual = requested
-    `output_bytes` and `saved_bytes` are what exists of them at that moment. `residual_bytes` is what no line explains (0 where the
-    ledger closes).
+    `output_bytes` and `saved_bytes` are what exists of them at that moment. `saved_bytes` is None where nothing tells what was saved: it
+    is then among the workspace. `residual_bytes` is what no line explains (0 where the ledger closes).
 
     From there to the device, None where there is no such thing (CPU) or the driver does not say:
         requested + rounding + cached (free in the allocator's segments) = reserved
@@ -105,7 +105,7 @@ class Ledger:
     parameter_bytes: int
     given_bytes: int
     output_bytes: int
-    saved_bytes: int
+    saved_bytes: int | None
     workspace_bytes: int
     residual_bytes: int
     rounding_bytes: int | None = None

@@ -17,14 +17,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from fabench.errors import UsageError
 from fabench.schema import Measure, Telemetry
 
-__all__ = ["Batch", "Call", "Device", "Observer", "Peak", "Stopwatch", "Unfit", "Work", "load", "names"]
+__all__ = ["Batch", "Block", "Call", "Device", "Observer", "Peak", "Stopwatch", "Unfit", "Work", "load", "names"]
 
 Call = Callable[[], Any]
 
@@ -89,12 +89,21 @@ class Observer:
         return Telemetry()
 
 
+class Block(NamedTuple):
+    """A block of memory that a call took. `names`: as what it was pointed out while it existed, each with the bytes said then."""
+
+    address: int
+    size_bytes: int
+    names: tuple[tuple[str, int], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Peak:
     """What the allocator saw during one call, in bytes: how much above the start it went, and what else is known.
 
     `baseline_bytes` is None where the allocator has no live counter (CPU): the caller then adds up what it holds.
-    `live`: address and bytes of each block that the call took and that existed at the peak, where the allocator tells.
+    Where the allocator tells of each block: `live` are those that the call took and that existed at the peak, `left` those that it
+    left behind, its result included; both None elsewhere.
     """
 
     delta_bytes: int
@@ -103,7 +112,8 @@ class Peak:
     reserved_bytes: int | None = None
     process_bytes: int | None = None
     device_bytes: int | None = None
-    live: tuple[tuple[int, int], ...] | None = field(default=None, repr=False)
+    live: tuple[Block, ...] | None = field(default=None, repr=False)
+    left: tuple[Block, ...] | None = field(default=None, repr=False)
 
 
 class Device(ABC):
