@@ -11,15 +11,15 @@ PACKAGE = Path(__file__).parent.parent / "fabench"
 
 # Each room with the rooms of this project it may import, lowest floor first.
 WORDS = ["errors", "units", "codec", "sheet", "case", "measured", "median", "schema"]
-QUESTION = ["catalogue", "cost", "suite", "environment", "store"]
+QUESTION = ["catalogue", "cost", "suite", "environment", "noise", "store"]
 CHILD = ["kernels", "attention", "inspect", "devices", "models", "measure"]
 MAY_IMPORT = {
     **{room: WORDS[:index] for index, room in enumerate(WORDS)},
     **{room: WORDS + QUESTION[:index] for index, room in enumerate(QUESTION)},
     **{room: [*WORDS, "catalogue", *CHILD[:index]] for index, room in enumerate(CHILD)},
     "sweep": WORDS + QUESTION,
-    "analysis": [*WORDS, "cost"],
-    "report": [*WORDS, "cost", "catalogue", "analysis"],
+    "analysis": [*WORDS, "cost", "noise"],
+    "report": [*WORDS, "cost", "catalogue", "noise", "analysis"],
     "cli": [*WORDS, *QUESTION, "sweep", "analysis", "report"],
 }
 HEAVY = {"torch", "triton", "pynvml", "numpy", "pandas", "scipy", "matplotlib", "typer", "rich", "click"}

@@ -7,14 +7,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fabench.environment import available_bytes
-from fabench.errors import WorkerError
+from fabench import noise
+from fabench.cli._console import notes, safe
+from fabench.environment import available_bytes, child_settings
+from fabench.errors import StoreError, WorkerError
 from fabench.schema import Measure
 from fabench.suite import Planned, Suite
 from fabench.sweep.launch import ForkServer
 from fabench.sweep.run import memory_limit
 
-__all__ = ["Session", "measuring", "open_session"]
+__all__ = ["Session", "measuring", "open_session", "stored_noise"]
+
+
+def stored_noise(facts: Mapping[str, Any], built: Mapping[str, Any], measure: Measure) -> dict[str, Any] | None:
+    """The noise sheet that `fabench doctor` kept of such a device under such settings; None is unknown. A broken file is a warning."""
+    try:
+        return noise.recall(noise.identity(facts, built, child_settings(measure)))
+    except StoreError as error:
+        notes.print(f"[yellow]warning:[/] {safe(error)}")
+        return None
 
 
 @dataclass(frozen=True)
@@ -56,5 +67,8 @@ def open_session(suite: Suite) -> Iterator[Session]:
         if len(missing) == len(devices):
             raise WorkerError("; ".join(missing) + "; run on another one with --device, or see `fabench doctor`")
         first = next(name for name, facts in devices.items() if "missing" not in facts)
+        for facts in devices.values():
+            if "missing" not in facts and (sheet := stored_noise(facts, built, suite.measure)) is not None:
+                facts["noise"] = sheet
         limit = memory_limit(suite, available_bytes())
         yield Session(server, built, devices, suite.plan(auto), limit, first)

@@ -6,20 +6,29 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 
-from fabench.cli._console import safe
-from fabench.cli._session import measuring
+from fabench import noise
+from fabench.cli._console import data, notes, safe
+from fabench.cli._session import measuring, stored_noise
 from fabench.codec import encode
-from fabench.environment import child_settings, collect, default_threads
-from fabench.errors import ExitCode, WorkerError
-from fabench.median import median
+from fabench.environment import child_settings, collect, default_threads, utc_now
+from fabench.errors import ExitCode, StoreError, WorkerError
 from fabench.schema import Measure
 from fabench.units import format_bytes, format_duration, format_rate
 
 __all__ = ["command"]
+
+
+class Launches(Protocol):
+    """Who starts processes that measure a launch of the noise sheet each."""
+
+    def noise(self, device: str, work: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """One launch; `work` is what an earlier one answered."""
+        ...
+
 
 _WANTED = {
     "torch": "pip install torch",
@@ -30,17 +39,23 @@ _WANTED = {
 }
 
 
-def command(as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON document.")] = False) -> int:
+def command(
+    noise_s: Annotated[
+        float, typer.Option("--noise-s", min=0, help="Seconds that a device's noise sheet may take; 0 shows the stored one.")
+    ] = 20.0,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads, as measure.threads of a suite.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON document.")] = False,
+) -> int:
     """Say what this machine can measure, its noise floor and its peaks, and what is missing."""
-    measure = Measure()
+    measure = Measure(threads=threads)
     findings: dict[str, Any] = {"advice": _advice()}
     try:
         with measuring(measure) as (server, built):
             devices = {name: dict(facts) for name, facts in server.describe(["cpu", "cuda"]).items()}
             for name, facts in devices.items():
                 if "missing" not in facts:
+                    facts["noise"] = _noise(server, name, facts, built, measure, noise_s)
                     facts["peaks"] = dict(server.rates(name))
-                    facts["noise"] = _noise(server.noise(name))
             settings = {key: value for key, value in child_settings(measure).items() if not key.startswith("FABENCH_")}
             findings["environment"] = json.loads(encode(collect("", "", (), devices, built, settings)))
     except WorkerError as error:
@@ -49,22 +64,23 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Everything as 
         typer.echo(json.dumps(findings))
     else:
         for line in _lines(findings):
-            typer.echo(safe(line))
+            data.print(safe(line))
     return ExitCode.NOT_MEASURED if "error" in findings else ExitCode.FINE
 
 
-def _noise(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Per duration class: spread of single samples and of medians of ten, relative; and the clock's step."""
-    floor: dict[str, Any] = {"clock_step_s": answer["clock_step_s"]}
-    for name, samples in answer["classes"].items():
-        ordered = sorted(samples)
-        middle = median(ordered)
-        tens = [median(samples[start : start + 10]) for start in range(0, len(samples), 10)]
-        floor[name] = {
-            "iqr": (ordered[3 * len(ordered) // 4] - ordered[len(ordered) // 4]) / middle,
-            "medians_of_ten": (max(tens) - min(tens)) / middle,
-        }
-    return floor
+def _noise(
+    server: Launches, name: str, facts: Mapping[str, Any], built: Mapping[str, Any], measure: Measure, seconds: float
+) -> dict[str, Any] | None:
+    """The device's noise sheet: measured now and kept for sweeps, or the one that was kept."""
+    kept = stored_noise(facts, built, measure)
+    if seconds == 0:
+        return kept
+    sheet = noise.measure(lambda work: server.noise(name, work), utc_now(), seconds)
+    try:
+        noise.remember(noise.identity(facts, built, child_settings(measure)), sheet)
+    except StoreError as error:
+        notes.print(f"[yellow]warning:[/] {safe(error)}")
+    return dict(json.loads(encode(sheet)))
 
 
 def _advice() -> list[str]:
@@ -102,17 +118,36 @@ def _lines(findings: Mapping[str, Any]) -> Sequence[str]:
 def _device_lines(name: str, facts: Mapping[str, Any]) -> list[str]:
     if "missing" in facts:
         return [f"{name:<9} not here: {facts['missing']}"]
-    peaks, noise = facts["peaks"], facts["noise"]
+    peaks = facts["peaks"]
     products = ", ".join(f"{dtype} {format_rate(rate, 'FLOP/s')}" for dtype, rate in peaks["flop_per_s"].items())
-    lines = [
+    return [
         f"{name:<9} {facts['name']}" + (f", {facts['threads']} thread(s)" if "threads" in facts else ""),
         f"  peaks   copy {format_rate(peaks['copy_bytes_per_s'], 'B/s')}; product {products}",
-        f"  clock   step {format_duration(noise['clock_step_s'])}",
+        *_noise_lines(facts["noise"]),
     ]
-    for label, spread in noise.items():
-        if isinstance(spread, Mapping):
-            lines.append(
-                f"  noise   at {format_duration(float(label))}: interquartile range {spread['iqr']:.1%}, "
-                f"medians of ten differ by up to {spread['medians_of_ten']:.1%}"
-            )
+
+
+def _noise_lines(sheet: Mapping[str, Any] | None) -> list[str]:
+    if sheet is None:
+        return ["  noise   not known: no sheet is stored; `fabench doctor` measures it"]
+    lines = [
+        f"  clock   step {format_duration(sheet['clock_step_s'])}",
+        f"  noise   the same work again, measured at {sheet['measured_at']} in {sheet['launches']} processes of {sheet['medians']} medians",
+    ]
+    for label, one in sheet["classes"].items():
+        beside = [
+            f"{one[key]:.3g} {word} a sample"
+            for key, word in (("minor_faults", "page faults"), ("involuntary_switches", "involuntary switches"))
+            if one[key] is not None
+        ]
+        lines += [
+            f"  {format_duration(float(label)):>7} cells: differences below {_share(one['floor'])} can't be told from noise here; "
+            f"of {_share(one['seen'])} or more, 95 in 100 are seen",
+            f"          spread within a process {one['within']:.2%}, from process to process {one['between']:.2%}"
+            + "".join(f", {text}" for text in beside),
+        ]
     return lines
+
+
+def _share(part: float) -> str:
+    return f"{part:.1%}" if part < 0.1 else f"{part:.0%}"

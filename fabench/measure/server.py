@@ -4,7 +4,7 @@
 
     {"kind": "cell", "job": {...}}          -> "started", "phase"..., "answer" (a record), "ended"
     {"kind": "describe", "devices": [...]}  -> "started", "answer" (facts, or {"missing": why}), "ended"
-    {"kind": "rates" | "noise", "device": "cpu", "threads": 1}
+    {"kind": "rates" | "noise", "device": "cpu", "threads": 1}     ("noise": and the "work" that an earlier launch answered)
 
 Importing torch starts no CUDA context and no OpenMP pool, so the fork is safe. Allocator and OpenMP settings are read when a process
 starts, so they are in this process's environment; the processors to run on are set here before torch is imported. A child dies with
@@ -92,7 +92,7 @@ def _answer(request: dict[str, Any], answers: _Answers) -> None:
 
         device = load(request["device"])
         device.prepare(Measure(threads=request.get("threads")))
-        answers.send("answer", value=device.rates() if kind == "rates" else noise_floor(device))
+        answers.send("answer", value=device.rates() if kind == "rates" else noise_floor(device, request.get("work")))
     else:
         raise ValueError(f"unknown request {kind!r}")
 

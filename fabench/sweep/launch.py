@@ -69,9 +69,9 @@ class ForkServer:
         """Measured peaks of a device."""
         return self._ask({"kind": "rates", "device": device, "threads": self._threads})
 
-    def noise(self, device: str) -> Mapping[str, Any]:
-        """Repeated samples of the same work, per duration class."""
-        return self._ask({"kind": "noise", "device": device, "threads": self._threads})
+    def noise(self, device: str, work: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """A launch of the noise sheet: medians of the same work per duration class; `work` is what an earlier launch answered."""
+        return self._ask({"kind": "noise", "device": device, "threads": self._threads, "work": work})
 
     def _ask(self, request: dict[str, Any]) -> Mapping[str, Any]:
         value: Mapping[str, Any] | None = None
