@@ -1,65 +1,92 @@
-"""NVIDIA's driver library as far as a cell needs it: a board found by its UUID, facts, memory, energy, looks beside a timing.
+"""NVIDIA's driver library: a board found by its UUID, where there is one. `_nvml_board` has its queries, `_nvml_observer` its looks.
 
-NVML is optional: no package, no driver, no permission, a query that this board or driver lacks. Whatever is not told is None.
+A board is found by UUID, never by index: NVML counts by bus and sees all GPUs, CUDA counts the fastest first and only what
+CUDA_VISIBLE_DEVICES leaves it. torch writes a UUID bare; the driver puts GPU- or MIG- before it.
+
+The library is started once per process, and after the fork. Checked against a stand-in for the driver, not yet against a driver.
 """
 
 from __future__ import annotations
 
-import time
+import os
 from typing import Any
 
-from fabench.devices.base import Observer
-from fabench.measured import GpuLook, Telemetry
+from fabench.devices._nvml_board import Board, decoded, lost
+from fabench.devices._nvml_observer import GpuObserver
 
 __all__ = ["Board", "GpuObserver", "board", "lost", "missing"]
 
 
-class Board:
-    """One GPU, or one MIG instance of it, as the driver sees it."""
+class _State:
+    """Which process started the library (a child must start its own), and why the last board is missing."""
 
-    def facts(self) -> dict[str, Any]:
-        """What identifies the board and decides its speed; None where the driver does not tell."""
-        return {}
-
-    def memory(self) -> tuple[int | None, int | None]:
-        """This process's bytes, and all used bytes of the device."""
-        return None, None
-
-    def energy_j(self) -> float | None:
-        """The counter of all energy since the driver was loaded. It steps by 10 ms or more."""
-        return None
-
-    def look(self, at_s: float) -> GpuLook:
-        """Clocks, power, temperature and what holds the clocks down, now; `at_s` is what the caller's clock says."""
-        return GpuLook(at_s)
-
-
-class GpuObserver(Observer):
-    """Looks at a board before, while the host waits, and after; the host's load by `host`. `board` None: the host's load only."""
-
-    def __init__(self, board: Board | None, host: Observer) -> None:
-        self._board, self._host = board, host
-        self._start = time.perf_counter()
-
-    def look(self) -> None:
-        """Reads once, unless it was read a moment ago."""
-        self._host.look()
-
-    def finish(self) -> Telemetry:
-        """The last look, and everything together."""
-        return self._host.finish()
+    process: int | None = None
+    missing: str | None = None
 
 
 def board(uuid: str | None) -> Board | None:
     """The board with this UUID, as torch writes it or as the driver does ("GPU-...", "MIG-..."); None where it can't be found."""
+    _State.missing = _start()
+    if _State.missing is not None:
+        return None
+    if not uuid:
+        _State.missing = "the device tells no UUID that its board could be found by"
+        return None
+    import pynvml
+
+    told = []
+    for name in [uuid] if uuid.startswith(("GPU-", "MIG-")) else [f"GPU-{uuid}", f"MIG-{uuid}"]:
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(name.encode())
+            if name.startswith("MIG-"):
+                return Board(pynvml, name, pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle), handle)
+            return _instance(pynvml, handle) or Board(pynvml, name, handle)
+        except pynvml.NVMLError as error:
+            told.append(f"{name}: {error}")
+    _State.missing = f"NVML finds no board ({'; '.join(told)})"
     return None
 
 
 def missing() -> str | None:
     """Why the latest `board` found none, or None where it found one."""
+    return _State.missing
+
+
+def _start() -> str | None:
+    """Starts the library in this process unless that is done. Why it can't be, or None."""
+    if _State.process == os.getpid():
+        return None
+    try:
+        import pynvml
+    except ImportError:
+        return "the package nvidia-ml-py is not installed"
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return f"NVML does not start: {error}"
+    _State.process = os.getpid()
     return None
 
 
-def lost(error: BaseException) -> bool:
-    """Whether the driver says by this error that the GPU fell off its bus or needs a reset: nothing will work on it any more."""
-    return False
+def _instance(library: Any, card: Any) -> Board | None:
+    """The MIG instance that this process uses of a card whose own UUID CUDA tells.
+
+    A process uses one instance only: the one that CUDA_VISIBLE_DEVICES names, or the card's only one. None where that is not known.
+    """
+    try:
+        if not library.nvmlDeviceGetMigMode(card)[0]:
+            return None
+        slots = library.nvmlDeviceGetMaxMigDeviceCount(card)
+    except library.NVMLError:
+        return None
+    found = []
+    for slot in range(slots):
+        try:
+            handle = library.nvmlDeviceGetMigDeviceHandleByIndex(card, slot)
+            found.append(Board(library, decoded(library.nvmlDeviceGetUUID(handle)) or "", card, handle))
+        except library.NVMLError:  # an empty slot
+            continue
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    named = [name for name in visible if name.startswith("MIG-")]
+    chosen = [each for each in found if not named or each.uuid.startswith(named[0])]
+    return chosen[0] if len(chosen) == 1 else None
