@@ -1,8 +1,15 @@
-"""An NVIDIA GPU (or an AMD one, through the same torch API): events on the current stream, torch's allocator, NVML.
+"""An NVIDIA GPU, or an AMD one through the same torch API: events behind a blocker, graphs, the host's clock; torch's allocator; NVML.
 
-Nothing in this file has run on hardware yet. Cold samples flush the L2 before each call, outside the timed window, with a buffer of
-twice the L2's size. Events are recorded on torch.cuda.current_stream(), the one the kernels are launched on: events on another
-stream time nothing.
+Nothing in this file has run on hardware yet; tests run it on a double of torch.cuda. The rungs of the ladder have a file each:
+
+cuda_event   `_cuda_event`: what the device needs for calls as they are
+cuda_graph   `_cuda_graph`: what it needs for replays of them, without launch gaps
+cuda_host    `_cuda_host`: what the host waits for
+
+Events are recorded on torch.cuda.current_stream(), the one that kernels are launched on: events on another stream time nothing.
+
+On ROCm `torch.cuda` is HIP, and everything here is called in the same way. What differs: NVML has no such board, so the driver's
+figures and energy are None; a memory-side cache is counted into the flush (`_cuda_cache`); the uuid is HIP's.
 """
 
 from __future__ import annotations
@@ -13,26 +20,45 @@ from typing import Any
 
 import torch
 
+from fabench.devices import _nvml
+from fabench.devices._cuda_cache import Cache
+from fabench.devices._cuda_energy import joules_per_call
+from fabench.devices._cuda_event import EventWatch, UnqueuedWatch
+from fabench.devices._cuda_graph import GraphWatch
+from fabench.devices._cuda_host import HostWatch
+from fabench.devices._cuda_memory import measure_peak
+from fabench.devices._cuda_queue import Queue
+from fabench.devices._host_load import HostObserver
 from fabench.devices._rates import copy_rate, product_rate
-from fabench.devices.base import Batch, Call, Peak, Stopwatch, Work
+from fabench.devices.base import Call, Observer, Peak, Stopwatch, Unfit, Work
 from fabench.devices.base import Device as Base
 from fabench.schema import Measure
 
-_MIN_FLUSH_BYTES = 64 * 2**20
+_ALLOCATOR_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
 
 
 class Device(Base):
     """A GPU that torch.cuda drives."""
 
-    clocks = ("cuda_event",)
+    clocks = ("cuda_event", "cuda_graph", "cuda_host")
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._flush: torch.Tensor | None = None
+        self._known_cache: Cache | None = None
 
     @property
     def _index(self) -> int:
         return self.torch_device.index or 0
+
+    @property
+    def _cache(self) -> Cache:
+        if self._known_cache is None:
+            self._known_cache = Cache(self.torch_device, torch.cuda.get_device_properties(self._index))
+        return self._known_cache
+
+    @property
+    def _uuid(self) -> str | None:
+        return str(getattr(torch.cuda.get_device_properties(self._index), "uuid", "")) or None
 
     def missing(self) -> str | None:
         """No CUDA build, no driver, or no such index."""
@@ -45,23 +71,26 @@ class Device(Base):
         return None
 
     def prepare(self, measure: Measure) -> None:
-        """Makes the device current."""
+        """Makes the device current: blocker, flush, events and calls are all on its current stream."""
         torch.cuda.set_device(self._index)
 
     def describe(self) -> dict[str, Any]:
-        """Properties that decide a number, and the driver."""
+        """Properties that decide a number, what a flush overwrites, the allocator, and what the driver tells."""
         properties = torch.cuda.get_device_properties(self._index)
+        board = _nvml.board(self._uuid)
         return {
             "name": properties.name,
-            "uuid": str(getattr(properties, "uuid", "")) or None,
+            "uuid": self._uuid,
             "capability": f"{properties.major}.{properties.minor}",
             "memory_bytes": properties.total_memory,
             "multiprocessors": properties.multi_processor_count,
-            "last_level_cache_bytes": getattr(properties, "L2_cache_size", None),
+            "last_level_cache_bytes": self._cache.reported_bytes,
+            "flush_bytes": self._cache.flush_bytes,
             "cuda": torch.version.cuda,
             "hip": torch.version.hip,
-            "allocator_settings": os.environ.get("PYTORCH_CUDA_ALLOC_CONF"),
-            "driver": _driver(),
+            "allocator": torch.cuda.get_allocator_backend(),
+            "allocator_settings": {name: os.environ[name] for name in _ALLOCATOR_SETTINGS if name in os.environ},
+            **({"nvml": _nvml.missing()} if board is None else board.facts()),
         }
 
     def synchronise(self) -> None:
@@ -69,29 +98,33 @@ class Device(Base):
         torch.cuda.synchronize(self._index)
 
     def stopwatch(self, clock: str, work: Work, cold: bool, look: Callable[[], None]) -> Stopwatch:
-        """Events on the current stream."""
-        return _EventWatch(self, work.call, cold)
+        """A rung of the ladder; each file says what it reads and what it can't time."""
+        if clock == "cuda_graph":
+            if work.synchronises:
+                raise Unfit("the call waits for the device inside, which can't be captured")
+            return GraphWatch(Queue(), work, self._cache if cold else None, look)
+        flush = self._cache.flush if cold else None
+        if cold:
+            self._cache.allocate()
+        if clock == "cuda_event":
+            if work.synchronises:
+                return UnqueuedWatch(work.call, flush, look)
+            return EventWatch(Queue(), work.call, flush, look)
+        if clock == "cuda_host":
+            return HostWatch(work.call, flush, look)
+        raise Unfit(f"{self.name} has no clock {clock!r}; there are {', '.join(self.clocks)}")
 
-    def flush_cache(self) -> None:
-        """Overwrites twice the L2."""
-        if self._flush is None:
-            cache = getattr(torch.cuda.get_device_properties(self._index), "L2_cache_size", 0)
-            self._flush = torch.empty(max(2 * cache, _MIN_FLUSH_BYTES) // 4, dtype=torch.int32, device=self.torch_device)
-        self._flush.zero_()
+    def observer(self) -> Observer:
+        """Clocks, power and what holds them down, by NVML; the host's load beside."""
+        return _nvml.GpuObserver(_nvml.board(self._uuid), HostObserver())
+
+    def energy(self, call: Call) -> float | None:
+        """Joules per call by the board's counter; see `_cuda_energy`."""
+        return joules_per_call(call, _nvml.board(self._uuid))
 
     def peak(self, call: Call) -> Peak:
-        """torch's allocator, from before the call to its peak; NVML right after, before anything is given back."""
-        self.synchronise()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(self._index)
-        baseline = torch.cuda.memory_allocated(self._index)
-        result = call()
-        self.synchronise()
-        highest = torch.cuda.max_memory_allocated(self._index)
-        reserved = torch.cuda.max_memory_reserved(self._index)
-        process = _process_bytes(torch.cuda.get_device_properties(self._index))
-        del result
-        return Peak(highest - baseline, baseline, reserved, process)
+        """Allocator and driver around one call; see `_cuda_memory`."""
+        return measure_peak(call, _nvml.board(self._uuid))
 
     def rates(self) -> dict[str, Any]:
         """Copies of 1 GiB and products of 8192 x 8192."""
@@ -100,60 +133,3 @@ class Device(Base):
             "copy_bytes_per_s": copy_rate(self, 2**31, tries=10),
             "flop_per_s": product_rate(self, dtypes, side=8192, tries=10),
         }
-
-
-class _EventWatch(Stopwatch):
-    """Hot: one event pair around all loops; cold: a pair each, after a flush that the pair does not contain."""
-
-    clock = "cuda_event"
-
-    def __init__(self, device: Device, call: Call, cold: bool) -> None:
-        self._device, self._call, self._cold = device, call, cold
-
-    def take(self, loops: int, count: int) -> Batch:
-        """Samples one after the other."""
-        return Batch(tuple(self._sample(loops) for _ in range(count)))
-
-    def _sample(self, loops: int) -> float:
-        stream = torch.cuda.current_stream(self._device.torch_device)
-        count = loops if self._cold else 1
-        starts, ends = [_event() for _ in range(count)], [_event() for _ in range(count)]
-        for start, end in zip(starts, ends, strict=True):
-            if self._cold:
-                self._device.flush_cache()
-            start.record(stream)
-            for _ in range(1 if self._cold else loops):
-                self._call()
-            end.record(stream)
-        self._device.synchronise()
-        return float(sum(start.elapsed_time(end) for start, end in zip(starts, ends, strict=True))) * 1e-3 / loops
-
-
-def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)
-
-
-def _driver() -> str | None:
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        version = pynvml.nvmlSystemGetDriverVersion()
-    except Exception:  # NVML is optional: no library, no permission, hidden process ids
-        return None
-    return version.decode() if isinstance(version, bytes) else str(version)
-
-
-def _process_bytes(properties: Any) -> int | None:
-    """What NVML charges to this process on the device with this UUID (NVML's order of devices is not CUDA's)."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}".encode())
-        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-            if process.pid == os.getpid():
-                return None if process.usedGpuMemory is None else int(process.usedGpuMemory)
-    except Exception:  # as above: unknown is null, never 0
-        return None
-    return None
