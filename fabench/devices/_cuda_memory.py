@@ -33,11 +33,12 @@ def measure_peak(call: Call, board: Board | None) -> Peak:
     process, device = (None, None) if board is None else board.memory()
     del result
     baseline = _bytes(before, "allocated_bytes.all.current")
-    requested = _bytes(after, "requested_bytes.all.peak") - _bytes(before, "requested_bytes.all.current")
+    asked = _bytes(before, "requested_bytes.all.current")
     return Peak(
         delta_bytes=_bytes(after, "allocated_bytes.all.peak") - baseline,
         baseline_bytes=baseline,
-        requested_bytes=requested if counts_requests else None,
+        baseline_requested_bytes=asked if counts_requests else None,
+        requested_bytes=_bytes(after, "requested_bytes.all.peak") - asked if counts_requests else None,
         reserved_bytes=_bytes(after, "reserved_bytes.all.peak"),
         process_bytes=process,
         device_bytes=device,

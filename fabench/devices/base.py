@@ -102,6 +102,7 @@ class Peak:
     """What the allocator saw during one call, in bytes: how much above the start it went, and what else is known.
 
     `baseline_bytes` is None where the allocator has no live counter (CPU): the caller then adds up what it holds.
+    `baseline_requested_bytes`, `requested_bytes`: baseline and delta as asked for, before rounding.
     Where the allocator tells of each block: `live` are those that the call took and that existed at the peak, `left` those that it
     left behind, its result included; both None elsewhere.
     """
@@ -112,6 +113,7 @@ class Peak:
     reserved_bytes: int | None = None
     process_bytes: int | None = None
     device_bytes: int | None = None
+    baseline_requested_bytes: int | None = None
     live: tuple[Block, ...] | None = field(default=None, repr=False)
     left: tuple[Block, ...] | None = field(default=None, repr=False)
 
