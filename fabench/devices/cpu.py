@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from fabench.devices._blocks import trace
 from fabench.devices._rates import copy_rate, product_rate
 from fabench.devices.base import Batch, Call, Peak, Stopwatch, Work
 from fabench.devices.base import Device as Base
@@ -68,19 +69,8 @@ class Device(Base):
         self._flush.add_(1.0)
 
     def peak(self, call: Call) -> Peak:
-        """Largest running sum of the profiler's memory events: allocations and releases, in their order."""
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-            result = call()
-        del result
-        results = profile.profiler.kineto_results if profile.profiler is not None else None
-        if results is None:
-            raise RuntimeError("torch's profiler returned no results")
-        events = [(event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]"]
-        running = highest = 0
-        for _, size in sorted(events, key=lambda event: event[0]):
-            running += size
-            highest = max(highest, running)
-        return Peak(delta_bytes=highest)
+        """What torch's allocator took and gave back during the call, block by block."""
+        return trace(call)
 
     def rates(self) -> dict[str, Any]:
         """Copies of 128 MiB and products of 1024 x 1024, on the threads in use."""
