@@ -143,20 +143,22 @@ class Board:
         """Calls the first of `names` that package and driver both have. None, and `what` among the failed, where none answers."""
         if self.is_lost:
             return None
+        why = "not in this pynvml"
         for name in names:
             function = getattr(self._library, name, None)
             if function is None:
-                self.failed[what] = "not in this pynvml"
                 continue
             try:
                 return function(*arguments)
             except UnicodeDecodeError:
-                self.failed[what] = "no text"
+                why = "no text"
+                break
             except self._library.NVMLError as error:
-                self.failed[what] = str(error)
+                why = str(error)
                 self.is_lost = lost(error)
                 if error.value != _FUNCTION_NOT_FOUND:
                     break
+        self.failed[what] = why
         return None
 
 
