@@ -65,12 +65,13 @@ class Batch:
 class Stopwatch(ABC):
     """A clock bound to the work it times. `clock` is its rung; `witness` the second clock that it reads around the same calls, if any.
 
-    `batch`: how many samples it takes together at most (1: one by one).
+    `batch`: how many samples it takes together at most (1: one by one). `resolution_s`: the clock's smallest step, where it is known.
     """
 
     clock: str
     witness: str | None = None
     batch: int = 1
+    resolution_s: float | None = None
     touched_bytes: int | None = None
 
     @abstractmethod
