@@ -20,7 +20,9 @@ MAY_IMPORT = {
     "sweep": WORDS + QUESTION,
     "analysis": [*WORDS, "cost", "noise"],
     "report": [*WORDS, "cost", "catalogue", "noise", "analysis"],
-    "cli": [*WORDS, *QUESTION, "sweep", "analysis", "report"],
+    "export": WORDS,
+    "pytest_plugin": [*WORDS, *QUESTION, "sweep", "export"],
+    "cli": [*WORDS, *QUESTION, "sweep", "analysis", "report", "export"],
 }
 HEAVY = {"torch", "triton", "pynvml", "numpy", "pandas", "scipy", "matplotlib", "typer", "rich", "click"}
 MAY_HOLD = {
