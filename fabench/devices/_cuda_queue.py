@@ -10,8 +10,8 @@ A blocker that the host had to release could deadlock with a call that waits for
 holds about 1,024 launches of a stream and then makes the host wait). This one ends by itself, so both only make the submission last
 as long as the blocker. That is how they are told from a slow host: it needs its time however long the blocker is.
 
-How long a cycle of `_sleep` is depends on the clock that the device holds (and on some AMD GPUs it is a tick of a fixed counter), so
-every blocker stands between two events itself and the next one is made from what they read.
+How long a cycle of `_sleep` is depends on the clock that the device holds (and on some AMD GPUs it is a tick of a fixed counter). It
+is measured once with a short one, and then by every blocker, which stands between two events itself.
 
 Nothing in this file has run on hardware yet; tests run it on a double of torch.cuda.
 """
@@ -31,7 +31,7 @@ __all__ = ["Overfull", "Queue", "QueuedWatch", "elapsed_s", "readable", "timing_
 
 PATIENCE_S = 600.0
 _POLL_S = 20e-6
-_FASTEST_HZ = 3e9  # no GPU is faster: before the first blocker is read, it is too long rather than too short
+_PROBE_CYCLES = 1_000_000  # half a millisecond at 2 GHz, 10 ms where a cycle is a tick of 100 MHz
 _SHORTEST_S, _LONGEST_S = 1e-3, 0.5
 _FIRST_LAUNCH_S = 50e-6
 _MARGIN = 3.0
@@ -52,8 +52,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One filling of the queue: the blocker's end, the windows' events, how long each call took to submit, and all together."""
+    """One filling of the queue: the blocker between its events, the windows' events, how long each call took to submit, and all together."""
 
+    cycles: int
     opened: torch.cuda.Event
     gate: torch.cuda.Event
     pairs: list[tuple[torch.cuda.Event, torch.cuda.Event]]
@@ -66,7 +67,7 @@ class Queue:
     """The blocker of one device, which learns the device's clock and the host's speed as it goes."""
 
     def __init__(self) -> None:
-        self._sleep_hz = _FASTEST_HZ
+        self._sleep_hz: float | None = None
         self._submit_s = _FIRST_LAUNCH_S
 
     def run(self, call: Call, windows: Sequence[int], flush: Call | None, look: Callable[[], None]) -> Reading:
@@ -77,14 +78,17 @@ class Queue:
         hold_s = min(_LONGEST_S, max(_SHORTEST_S, needed_s))
         earlier: tuple[float, float] | None = None
         for _ in range(_TRIES):
-            attempt = self._fill(call, windows, flush, hold_s)
+            attempt = self._fill(call, windows, flush, round(hold_s * self._speed(look)))
             wait(attempt.pairs[-1][1], look)
-            held_s = self._learn(attempt, hold_s)
+            held_s = elapsed_s(attempt.opened, attempt.gate)
+            self._sleep_hz = attempt.cycles / held_s
             if attempt.held:
                 self._submit_s = attempt.submit_s / sum(windows)
                 return Reading(tuple(elapsed_s(*pair) for pair in attempt.pairs), median(attempt.launches_s))
             if earlier is not None and attempt.submit_s - earlier[0] > 0.5 * (held_s - earlier[1]) > 0:
-                raise Overfull(_waits(sum(windows)))
+                raise Overfull(
+                    f"submitting {_number(windows)} lasts as long as the blocker: a call waits for the device inside, or the launch queue is full"
+                )
             if hold_s >= _LONGEST_S:
                 break
             earlier = attempt.submit_s, held_s
@@ -93,14 +97,14 @@ class Queue:
             f"{_number(windows)} took the host {attempt.submit_s:.2g} s to submit, longer than the blocker held the device"
         )
 
-    def _fill(self, call: Call, windows: Sequence[int], flush: Call | None, hold_s: float) -> _Attempt:
+    def _fill(self, call: Call, windows: Sequence[int], flush: Call | None, cycles: int) -> _Attempt:
         """Submits the blocker and everything behind it. Nothing but the calls stands between the two events of a window."""
         stream = torch.cuda.current_stream()
         opened, gate = timing_event(), timing_event()
         pairs = [(timing_event(), timing_event()) for _ in windows]
         launches: list[float] = []
         opened.record(stream)
-        torch.cuda._sleep(max(1, round(hold_s * self._sleep_hz)))
+        torch.cuda._sleep(cycles)
         gate.record(stream)
         begun = time.perf_counter()
         for (start, end), calls in zip(pairs, windows, strict=True):
@@ -113,14 +117,19 @@ class Queue:
                 launches.append(time.perf_counter() - before)
             end.record(stream)
         submit_s = time.perf_counter() - begun
-        return _Attempt(opened, gate, pairs, launches, submit_s, held=not gate.query())
+        return _Attempt(cycles, opened, gate, pairs, launches, submit_s, held=not gate.query())
 
-    def _learn(self, attempt: _Attempt, hold_s: float) -> float:
-        """How long the blocker really held, in seconds; the next one is made with the clock that this one ran at."""
-        held_s = elapsed_s(attempt.opened, attempt.gate)
-        if held_s > 0:
-            self._sleep_hz *= hold_s / held_s
-        return held_s
+    def _speed(self, look: Callable[[], None]) -> float:
+        """Cycles of a blocker per second, at the clock that the device held last."""
+        if self._sleep_hz is None:
+            stream = torch.cuda.current_stream()
+            start, end = timing_event(), timing_event()
+            start.record(stream)
+            torch.cuda._sleep(_PROBE_CYCLES)
+            end.record(stream)
+            wait(end, look)
+            self._sleep_hz = _PROBE_CYCLES / elapsed_s(start, end)
+        return self._sleep_hz
 
 
 class QueuedWatch(Stopwatch):
@@ -197,9 +206,3 @@ def elapsed_s(start: torch.cuda.Event, end: torch.cuda.Event) -> float:
 
 def _number(windows: Sequence[int]) -> str:
     return "one call" if sum(windows) == 1 else f"{sum(windows)} calls"
-
-
-def _waits(calls: int) -> str:
-    if calls == 1:
-        return "submitting one call lasts as long as the blocker: it waits for the device inside, or launches more than the queue holds"
-    return f"submitting {calls} calls lasts as long as the blocker: the launch queue is full"
