@@ -70,7 +70,9 @@ def _curve(columns: dict[str, list[Any]], points: Sequence[tuple[int, int]], qua
 
 
 def _why(status: str, reason: str | None, quantity: Quantity) -> str:
-    return f"no {quantity} measured" if status == "ok" else f"{status}: {reason}"
+    if status != "ok":
+        return f"{status}: {reason}"
+    return reason if reason is not None and quantity == "time" else f"no {quantity} measured"
 
 
 def by_setting(found: Sequence[Curve]) -> dict[str, list[Curve]]:

@@ -1,7 +1,9 @@
 """One table of all records, one row each, from which every other reading starts.
 
 Missing numbers are NaN and missing texts None; the analyses never pass either on. A measured time exists only where the status is
-ok. `predicted_*` and `compulsory_bytes` come from `fabench.cost`: arithmetic, not measurement.
+ok and the evidence does not call it impossible: such a time, with everything that goes with it, is missing here like one that was
+never taken, `reason` says why ("impossible: ..."), and `impossible_s` keeps it for those who show it as what it is. So no reading can
+take it for fast. `predicted_*` and `compulsory_bytes` come from `fabench.cost`: arithmetic, not measurement.
 """
 
 from __future__ import annotations
@@ -17,16 +19,21 @@ import pandas as pd
 
 from fabench import cost
 from fabench.analysis.estimate import Floats, median_intervals
+from fabench.analysis.evidence import Evidence, assess, timed
+from fabench.analysis.physics import Facts, facts_of
 from fabench.analysis.settings import kind, settings
-from fabench.schema import Case, Cell, Record, Status, Timing
+from fabench.schema import Case, Cell, Environment, Record
 
-__all__ = ["CASE_COLUMNS", "COLUMNS", "case_of", "tidy"]
+__all__ = ["CASE_COLUMNS", "COLUMNS", "IMPOSSIBLE", "assess_all", "case_of", "tidy"]
+
+IMPOSSIBLE = "impossible"
 
 CASE_COLUMNS = tuple(field.name for field in fields(Case))
 _TEXT_TAIL = ("function", "setting", "series", "status", "reason", "configuration", "started_at")
 _IDENTITY = ("cell_id", "implementation", "device", *CASE_COLUMNS, "kind", "family", "time_order", "memory_order", *_TEXT_TAIL)
 _TIME = ("time_s", "time_low_s", "time_high_s", "time_min_s", "iqr_s")
-_TIMING = ("samples", "loops", "stopped_by", "cache", "clock", "compile_s", "first_call_s", "samples_s")
+_TAKEN = ("loops", "stopped_by", "cache", "clock", "launch_s", "compile_s", "autotune_s", "first_call_s")
+_TIMING = ("samples", *_TAKEN, "impossible_s", "grade", "warnings", "samples_s")
 _MEMORY = (
     "delta_bytes", "peak_bytes", "baseline_bytes", "input_bytes", "output_bytes", "saved_bytes", "reserved_bytes", "process_bytes",
     "rss_peak_bytes",
@@ -38,7 +45,7 @@ COLUMNS = (*_IDENTITY, *_TIME, *_TIMING, *_MEMORY, *_OTHER)
 # Columns that hold objects (texts, flags, tuples), with None where there is nothing; all others hold numbers.
 _OBJECTS = {
     "cell_id", "implementation", "device", "dtype", "mode", "normalisation", "scale", "mask", "scope", "space", "reprojection",
-    "residual", "kind", "family", "stopped_by", "cache", "clock", "samples_s", *_TEXT_TAIL,
+    "residual", "kind", "family", "stopped_by", "cache", "clock", "grade", "warnings", "samples_s", *_TEXT_TAIL,
 }  # fmt: skip
 _INTEGERS = {"n", "m", "batch", "heads", "d_k", "d_v", "samples"}
 _FAMILY = {2: "quadratic", 1: "linear", None: None}
@@ -46,11 +53,29 @@ _FAMILY = {2: "quadratic", 1: "linear", None: None}
 _cost = cache(cost.of)
 
 
-def tidy(records: Sequence[Record]) -> pd.DataFrame:
-    """The records as a table, in their order; see `COLUMNS`. `samples_s` keeps the raw samples, in measured order."""
+def assess_all(records: Sequence[Record], environments: Sequence[Environment]) -> list[Evidence]:
+    """The evidence of each record, by what the first environment that knows its device says."""
+    known: dict[str, Facts] = {}
+    for device in {record.cell.device for record in records}:
+        known[device] = facts_of(environments, device)
+    return [assess(record, known[record.cell.device]) for record in records]
+
+
+def tidy(
+    records: Sequence[Record], environments: Sequence[Environment] = (), evidence: Sequence[Evidence] | None = None
+) -> pd.DataFrame:
+    """The records as a table, in their order; see `COLUMNS`. `samples_s` keeps the raw samples, in measured order.
+
+    `evidence` is that of the records, where the caller has it already. Without environments there are no peaks, and nothing is impossible.
+    """
+    judged = assess_all(records, environments) if evidence is None else evidence
     cells = [record.cell for record in records]
     columns = _identity(records, cells)
-    columns |= _timing(records)
+    columns |= _timing(records, judged)
+    columns["reason"] = [
+        reason if one.impossible is None else f"{IMPOSSIBLE}: {one.impossible}"
+        for reason, one in zip(columns["reason"], judged, strict=True)
+    ]
     columns |= _fields([record.memory for record in records], _MEMORY)
     columns |= _checks(records)
     columns["flop"] = [record.flop for record in records]
@@ -104,12 +129,9 @@ def _facts(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _usable(record: Record) -> Timing | None:
-    return record.timing if record.status == Status.OK and record.timing is not None and record.timing.samples_s else None
-
-
-def _timing(records: Sequence[Record]) -> dict[str, Any]:
-    timings = [_usable(record) for record in records]
+def _timing(records: Sequence[Record], evidence: Sequence[Evidence]) -> dict[str, Any]:
+    taken = [timed(record) for record in records]
+    timings = [None if one.impossible is not None else timing for timing, one in zip(taken, evidence, strict=True)]
     there = np.array([position for position, timing in enumerate(timings) if timing is not None], dtype=np.intp)
     samples = [timing.samples_s for timing in timings if timing is not None]
     summary = np.full((len(records), len(_TIME)), np.nan)
@@ -117,7 +139,13 @@ def _timing(records: Sequence[Record]) -> dict[str, Any]:
         summary[there, :3] = median_intervals(samples)
         summary[there, 3:] = _spread(samples)
     columns: dict[str, Any] = {name: summary[:, index] for index, name in enumerate(_TIME)}
-    columns |= _fields(timings, ("loops", "stopped_by", "cache", "clock", "compile_s", "first_call_s"))
+    columns |= _fields(taken, _TAKEN)
+    columns["impossible_s"] = [
+        float(np.median(timing.samples_s)) if timing is not None and one.impossible is not None else None
+        for timing, one in zip(taken, evidence, strict=True)
+    ]
+    columns["grade"] = [one.grade for one in evidence]
+    columns["warnings"] = [", ".join(one.codes) or None for one in evidence]
     columns["samples_s"] = [() if timing is None else timing.samples_s for timing in timings]
     columns["samples"] = [len(values) for values in columns["samples_s"]]
     return columns

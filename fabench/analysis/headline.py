@@ -3,12 +3,13 @@
 The main setting is the one that shows most: at least three n run by both a quadratic and a linear implementation, then the
 materialised dot product against a factorized form, core scope, forward; then as many shared n as there are. Among several linear
 implementations the fastest at the largest shared n speaks. "No crossover in range" is a headline too, and a factor across functions
-says that the functions differ.
+says that the functions differ. Where times behind it are graded C or D, or were left out as impossible, the last sentence says so.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,9 @@ import pandas as pd
 
 from fabench.analysis.crossover import Crossover, crossovers
 from fabench.analysis.curves import DRAWS, Curve, by_setting, curves
+from fabench.analysis.doubts import Code
 from fabench.analysis.estimate import Estimate
+from fabench.analysis.frame import IMPOSSIBLE
 from fabench.analysis.scaling import Exponent, exponents
 from fabench.analysis.speedup import Speedup, speedups
 from fabench.units import format_ratio
@@ -31,7 +34,8 @@ class Headline:
     """`sentences`, and what they were made of. Where nothing can be compared one sentence says so, and the rest is None or empty.
 
     `others`: crossovers of the same linear implementation with the other quadratic ones (fused kernels among them).
-    `only_linear_n`: n that the linear one ran and the quadratic one was asked for and could not.
+    `only_linear_n`: n that the linear one ran and the quadratic one was asked for and could not. `doubt`: what the evidence of the times
+    behind it says against it, "" for nothing; the last of the sentences.
     """
 
     sentences: tuple[str, ...]
@@ -45,6 +49,7 @@ class Headline:
     memory_ratio: Speedup | None = None
     exponents: tuple[Exponent, ...] = ()
     only_linear_n: tuple[int, ...] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +75,17 @@ def headline(frame: pd.DataFrame, *, draws: int = DRAWS, seed: int = 0) -> Headl
     )
     speed, memory = (_factor(both, quantity, pair, draws, seed) for quantity in ("time", "memory"))
     only = _only_linear(main)
-    same = own.same_function
+    same, doubt = own.same_function, _doubt(main, frame)
     said = [
         _crossover_sentence(own),
         _factor_sentence(speed, memory),
         _exponent_sentence(slopes),
         _only_sentence(main, only),
         *(_crossover_sentence(found, short=True) for found in others),
+        doubt,
     ]
     return Headline(
-        tuple(text for text in said if text), setting, *pair, same, own, others, speed, memory, slopes, only,
+        tuple(text for text in said if text), setting, *pair, same, own, others, speed, memory, slopes, only, doubt,
     )  # fmt: skip
 
 
@@ -202,3 +208,21 @@ def _only_sentence(main: _Main, only: Sequence[int]) -> str:
     return (
         f"{main.linear.implementation} also ran n = {sizes}; {main.quadratic.implementation} did not (n = {only[0]:,}: {reason})."
     )
+
+
+def _doubt(main: _Main, frame: pd.DataFrame) -> str:
+    """What the evidence says against the times of the pair."""
+    grades, warnings = (frame[name].tolist() for name in ("grade", "warnings"))
+    rows = (*main.quadratic.rows, *main.linear.rows)
+    gravest = [str(warnings[row]).partition(",")[0] for row in rows if grades[row] in ("C", "D")]
+    lost = sum(why.startswith(IMPOSSIBLE) for curve in (main.quadratic, main.linear) for _, why in curve.missing)
+    said = []
+    if gravest.count(Code.SCRIPTED) == len(rows):
+        said.append("These times are scripted: nothing was measured.")
+    elif gravest:
+        named = ", ".join(f"{Code(name).words} {count}" for name, count in Counter(gravest).most_common(3))
+        verb = "is" if len(gravest) == 1 else "are"
+        said.append(f"Of the {len(rows)} times behind this, {len(gravest)} {verb} graded C or D ({named}).")
+    if lost:
+        said.append(f"{lost} {'time is' if lost == 1 else 'times are'} left out as impossible.")
+    return " ".join(said)

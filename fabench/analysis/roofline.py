@@ -4,8 +4,8 @@ Bytes are the least traffic of the case (each input read once, each output writt
 what a kernel really moved, never overstate it. FLOPs are those that torch counted, or the predicted ones where it counted none
 (kernels that its counter can't see). Across different algorithms compare time, never FLOP/s.
 
-A rate above a peak is impossible, and a sign that something was mistimed. One exception: tensors that fit into the last-level cache
-can be faster than memory when the cache is hot; those are not called impossible on account of bytes.
+What is impossible (`physics`) has no time in the frame; here alone its rates are shown, and marked. Tensors that stay in a hot cache
+can be faster than memory: a note says so. Peaks are the measured ones, or the data sheet's where none was measured.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from typing import Any
 
 import pandas as pd
 
+from fabench.analysis.frame import IMPOSSIBLE
+from fabench.analysis.physics import TOLERANCE, Facts, facts_of
 from fabench.schema import Environment
 
-__all__ = ["TOLERANCE", "RooflinePoint", "roofline"]
+__all__ = ["RooflinePoint", "roofline"]
 
-TOLERANCE = 1.05
-# Where the environment does not say how large the last-level cache is.
-_CACHE_BYTES = 64 * 2**20
 _COLUMNS = (
-    "cell_id", "implementation", "setting", "device", "family", "function", "dtype", "n", "status", "time_s", "cache", "flop",
-    "predicted_flop", "compulsory_bytes",
+    "cell_id", "implementation", "setting", "device", "family", "function", "dtype", "scope", "n", "status", "reason", "time_s",
+    "impossible_s", "cache", "flop", "predicted_flop", "compulsory_bytes",
 )  # fmt: skip
 
 
@@ -33,8 +32,8 @@ _COLUMNS = (
 class RooflinePoint:
     """One cell. `flop_source` is "counted" or "predicted". `intensity` in FLOP per byte.
 
-    `copy_share`, `product_share`: of the measured peaks, None where those are not known. `bound` is what the roofline says limits
-    this intensity: "bandwidth" or "compute". `impossible`: above 1.05 of a peak, `note` says which.
+    `copy_share`, `product_share`: of the peaks, None where those are not known. `bound` is what the roofline says limits this
+    intensity: "bandwidth" or "compute". `impossible`: its time can't be, `note` says why.
     """
 
     cell_id: str
@@ -56,57 +55,34 @@ class RooflinePoint:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Peaks:
-    copy: float | None
-    product: dict[str, float]
-    cache_bytes: int
-
-
 def roofline(frame: pd.DataFrame, environment: Environment) -> list[RooflinePoint]:
-    """A point for each cell with a time and a known cost."""
+    """A point for each cell with a time, possible or not, and a known cost."""
     columns: dict[str, list[Any]] = {name: frame[name].tolist() for name in _COLUMNS}
-    peaks = {device: _peaks(environment, device) for device in set(columns["device"])}
+    facts = {device: facts_of([environment], device) for device in set(columns["device"])}
     found = []
     for values in zip(*columns.values(), strict=True):
         row = dict(zip(_COLUMNS, values, strict=True))
-        if row["status"] == "ok" and row["time_s"] > 0 and row["compulsory_bytes"] > 0:
-            found.append(_point(row, peaks[row["device"]]))
+        time_s = row["time_s"] if row["time_s"] > 0 else row["impossible_s"]
+        if time_s > 0 and math.isfinite(time_s) and row["compulsory_bytes"] > 0:
+            found.append(_point(row, time_s, facts[row["device"]]))
     return found
 
 
-def _peaks(environment: Environment, device: str) -> _Peaks:
-    """Peaks of a device; "cuda:1" falls back on "cuda"."""
-    known = environment.devices.get(device) or environment.devices.get(device.partition(":")[0]) or {}
-    measured = known.get("peaks") or {}
-    product = {dtype: float(rate) for dtype, rate in (measured.get("flop_per_s") or {}).items() if rate}
-    copy = measured.get("copy_bytes_per_s")
-    return _Peaks(float(copy) if copy else None, product, int(known.get("last_level_cache_bytes") or _CACHE_BYTES))
-
-
-def _point(row: dict[str, Any], peaks: _Peaks) -> RooflinePoint:
+def _point(row: dict[str, Any], time_s: float, facts: Facts) -> RooflinePoint:
     counted = math.isfinite(row["flop"]) and row["flop"] > 0
-    flop = row["flop"] if counted else row["predicted_flop"]
-    time, traffic = row["time_s"], row["compulsory_bytes"]
-    peak = peaks.product.get(row["dtype"])
-    copy_share = None if peaks.copy is None else traffic / time / peaks.copy
-    product_share = None if peak is None else flop / time / peak
+    flop, traffic = row["flop"] if counted else row["predicted_flop"], row["compulsory_bytes"]
+    product, copy = facts.product(row["dtype"], row["scope"]), facts.copy
     bound = None
-    if peaks.copy is not None and peak is not None:
-        bound = "bandwidth" if flop / traffic < peak / peaks.copy else "compute"
-    impossible, note = _verdict(row, copy_share, product_share, peaks.cache_bytes)
+    if copy is not None and product is not None:
+        bound = "bandwidth" if flop / traffic < product.per_s / copy.per_s else "compute"
+    copy_share = None if copy is None else traffic / time_s / copy.per_s
+    impossible = not row["time_s"] > 0
+    note = str(row["reason"]).removeprefix(f"{IMPOSSIBLE}: ") if impossible else ""
+    if not impossible and copy is not None and copy_share is not None and copy_share > TOLERANCE:
+        note = f"{copy_share:.0%} of {copy.source} copy bandwidth" + (", from a hot cache" if row["cache"] == "hot" else "")
     return RooflinePoint(
         row["cell_id"], row["implementation"], row["setting"], row["device"], row["family"], row["function"], row["dtype"], row["n"],
-        bytes_per_s=traffic / time, flop_per_s=flop / time, flop_source="counted" if counted else "predicted",
-        intensity=flop / traffic, copy_share=copy_share, product_share=product_share, bound=bound, impossible=impossible, note=note,
+        bytes_per_s=traffic / time_s, flop_per_s=flop / time_s, flop_source="counted" if counted else "predicted",
+        intensity=flop / traffic, copy_share=copy_share, product_share=None if product is None else flop / time_s / product.per_s,
+        bound=bound, impossible=impossible, note=note,
     )  # fmt: skip
-
-
-def _verdict(row: dict[str, Any], copy_share: float | None, product_share: float | None, cache_bytes: int) -> tuple[bool, str]:
-    if product_share is not None and product_share > TOLERANCE:
-        return True, f"{product_share:.0%} of the measured matrix-product peak"
-    if copy_share is not None and copy_share > TOLERANCE:
-        if row["cache"] == "hot" and row["compulsory_bytes"] <= cache_bytes:
-            return False, f"{copy_share:.0%} of the measured copy bandwidth, from a hot cache"
-        return True, f"{copy_share:.0%} of the measured copy bandwidth"
-    return False, ""
