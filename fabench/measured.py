@@ -158,8 +158,10 @@ class HostLoad:
     """The host while the cell was timed, from the kernel's counters read before and after.
 
     `others_cpu_s`: processor time that others took on the processors this process may run on, of `wall_s` times that many;
-    `steal_s` that the hypervisor took there. `run_queue`: most runnable tasks seen beside this process. `frequency_hz`: before and
-    after, None where the kernel does not say.
+    `steal_s` that the hypervisor took there; both None where the time was too short for counters that step by 10 ms. `run_queue`: most
+    runnable tasks seen beside this process, on all of the host's processors. `frequency_hz`: before and after, None where the kernel
+    does not say. `waited_s`: how long this process's threads were ready to run and had no processor, together, by the scheduler's own
+    clock (nanoseconds); `throttled_s`: how long a container's quota stopped it or its neighbours in the container.
     """
 
     wall_s: float
@@ -168,6 +170,8 @@ class HostLoad:
     steal_s: float | None = None
     run_queue: int | None = None
     frequency_hz: tuple[int, ...] | None = None
+    waited_s: float | None = None
+    throttled_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
