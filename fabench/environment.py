@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fabench import __version__
+from fabench.host import available_bytes, facts
 from fabench.schema import Environment, Measure
 
 __all__ = ["available_bytes", "child_settings", "code_hash", "collect", "default_threads", "differences", "processors", "utc_now"]
@@ -33,6 +34,7 @@ _MEASURING = (
     "median.py",
     "codec.py",
     "catalogue.py",
+    "linux.py",
 )
 # glibc gives every large block back to the kernel by default, and takes page faults for it again at each call: explicit attention then
 # flips between two speeds from process to process. These keep freed memory.
@@ -48,6 +50,14 @@ _RECORDED = (
     "THP_MEM_ALLOC_ENABLE",
     "LD_PRELOAD",
     "PYTORCH_",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_MODULE_LOADING",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "NVIDIA_TF32_OVERRIDE",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
 )
 
 
@@ -81,40 +91,6 @@ def child_settings(measure: Measure) -> dict[str, str]:
         "FABENCH_PROCESSORS": ",".join(map(str, chosen)),
     }
     return settings | (_RETAIN if measure.allocator == "retain" else {})
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text().strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _cpu_model() -> str | None:
-    lines = (_read("/proc/cpuinfo") or "").splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
-
-
-def _host() -> dict[str, Any]:
-    pages = os.sysconf("SC_PHYS_PAGES") if "SC_PHYS_PAGES" in os.sysconf_names else None
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "cpu": _cpu_model(),
-        "cores": len(processors()),
-        "memory_bytes": None if pages is None else pages * os.sysconf("SC_PAGE_SIZE"),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "huge_pages": _read("/sys/kernel/mm/transparent_hugepage/enabled"),
-        "libc": " ".join(platform.libc_ver()) or None,
-    }
-
-
-def available_bytes() -> int | None:
-    """Memory that the host could give to a process now, or None where the kernel does not say."""
-    for line in (_read("/proc/meminfo") or "").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
 
 
 def _packages() -> dict[str, Any]:
@@ -165,7 +141,7 @@ def collect(
     return Environment(
         fabench=__version__,
         started_at=utc_now(),
-        host=_host(),
+        host=facts(processors()),
         packages=_packages() | {f"torch.{key}": value for key, value in built.items() if key in ("cuda", "hip", "git", "blas")},
         devices=dict(devices),
         settings=dict(sorted((inherited | dict(settings)).items())),

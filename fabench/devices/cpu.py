@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from fabench.devices._blocks import trace
+from fabench.devices._host_load import HostObserver
 from fabench.devices._rates import copy_rate, product_rate
-from fabench.devices.base import Batch, Call, Peak, Stopwatch, Work
+from fabench.devices.base import Batch, Call, Observer, Peak, Stopwatch, Work
 from fabench.devices.base import Device as Base
 from fabench.schema import Measure
 
@@ -60,6 +61,10 @@ class Device(Base):
     def stopwatch(self, clock: str, work: Work, cold: bool, look: Callable[[], None]) -> Stopwatch:
         """Host clocks. Cold runs time one call at a time, each after the cache was overwritten."""
         return _HostWatch(self, work.call, cold, look)
+
+    def observer(self) -> Observer:
+        """The host's load beside a timing that begins now."""
+        return HostObserver()
 
     def flush_cache(self) -> None:
         """Overwrites twice the last-level cache."""
