@@ -98,7 +98,8 @@ def _measure(
     phases.enter("inputs")
     given = inputs.make(cell.case, measure, device.torch_device)
     measured = subject.build(cell.case, implementation, cell.device, given)
-    first = _checked(so_far, measured, function, facts, device, phases)
+    watch = measure.memory and not measure.check_only
+    first, first_delta = _checked(so_far, measured, function, facts, device, phases, watch)
     if so_far.record.status != Status.OK or measure.check_only:
         return
     call = measured.call()
@@ -115,7 +116,9 @@ def _measure(
         so_far.add(telemetry=replace(telemetry, energy_j=device.energy(call)))
     if measure.memory:
         phases.enter("memory")
-        so_far.record = _within_limit(replace(so_far.record, memory=memory.measure_memory(device, measured, call, facts.opaque)))
+        del call, work  # in mode bwd they hold a graph, and the memory pass builds its own
+        so_far.add(memory=memory.measure_memory(device, measured, facts.opaque, first_delta))
+        so_far.record = _within_limit(so_far.record)
 
 
 def _within_limit(record: Record) -> Record:
@@ -128,25 +131,23 @@ def _within_limit(record: Record) -> Record:
 
 
 def _checked(
-    so_far: _SoFar, measured: subject.Subject, function: str, facts: Facts, device: Device, phases: _Phases
-) -> timing.FirstCall:
-    """Adds check and FLOPs to the record (status ok or incorrect); the first call."""
+    so_far: _SoFar, measured: subject.Subject, function: str, facts: Facts, device: Device, phases: _Phases, watch: bool
+) -> tuple[timing.FirstCall, int | None]:
+    """Adds check and FLOPs to the record (status ok or incorrect); the first call, and its memory if it is to be watched."""
     rows = check.sampled_rows(measured.case, function, measured.inputs.seed)
     gradient = check.upstream(measured, rows) if measured.case.needs_gradients else None
     compiles = facts.compiles
     phases.enter("compile" if compiles else "first call")
-    before = device.now_s()
-    result = check.compute(measured, gradient)
-    device.synchronise()
-    first = timing.FirstCall(device.now_s() - before, compiles, _cache_hits() > 0 if compiles else None, _autotune_s())
+    called = memory.watch_first(device, lambda: check.compute(measured, gradient), watch)
+    first = timing.FirstCall(called.seconds, compiles, _cache_hits() > 0 if compiles else None, _autotune_s())
     phases.enter("check")
-    outcome = check.compare(measured, result, gradient, function, rows)
+    outcome = check.compare(measured, called.result, gradient, function, rows)
     so_far.add(check=outcome, flop=None if facts.opaque else flop.count(measured.call()))
     if outcome.passed:
         so_far.end(Status.OK, None)
     else:
         so_far.end(Status.INCORRECT, check.describe_failure(outcome.tensors))
-    return first
+    return first, called.delta_bytes
 
 
 def _cache_hits() -> int:

@@ -36,9 +36,12 @@ class Subject:
 
     def call(self) -> Callable[[], Any]:
         """The callable that is timed: one pass of the case's mode."""
-        if self.case.mode == "fwd":
+        return self.call_with(self.inputs.upstream(self.output_shape) if self.case.needs_gradients else None)
+
+    def call_with(self, upstream: torch.Tensor | None) -> Callable[[], Any]:
+        """The same with this gradient sent back; None in mode fwd."""
+        if upstream is None:
             return self._inference
-        upstream = self.inputs.upstream(self.output_shape)
         if self.case.mode == "fwd_bwd":
             return lambda: torch.autograd.grad(self.forward(), self.wanted, upstream)
         output = self.forward()
