@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import torch
 
-from fabench.devices._cuda_queue import QueuedWatch, elapsed_s, readable, timing_event, wait
+from fabench.devices._cuda_queue import RESOLUTION_S, QueuedWatch, elapsed_s, readable, timing_event, wait
 from fabench.devices.base import Batch, Call, Stopwatch
 
 __all__ = ["EventWatch", "UnqueuedWatch"]
@@ -34,6 +34,7 @@ class UnqueuedWatch(Stopwatch):
     """Events around calls that wait for the device inside: one window at a time, begun when the device has nothing left to do."""
 
     clock = "cuda_event"
+    resolution_s = RESOLUTION_S
 
     def __init__(self, call: Call, flush: Call | None, look: Callable[[], None]) -> None:
         self._call, self._flush, self._look = call, flush, look

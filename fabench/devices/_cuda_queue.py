@@ -11,7 +11,8 @@ holds about 1,024 launches of a stream and then makes the host wait). This one e
 as long as the blocker. That is how they are told from a slow host: it needs its time however long the blocker is.
 
 How long a cycle of `_sleep` is depends on the clock that the device holds (and on some AMD GPUs it is a tick of a fixed counter). It
-is measured once with a short one, and then by every blocker, which stands between two events itself.
+is measured once with a short one, and then by every blocker, which stands between two events itself. The highest reading counts: a
+host that was held up before it launched the blocker lowers one, and a blocker that is too long costs nothing but time.
 
 Nothing in this file has run on hardware yet; tests run it on a double of torch.cuda.
 """
@@ -27,8 +28,9 @@ import torch
 from fabench.devices.base import Batch, Call, Stopwatch, Unfit
 from fabench.median import median
 
-__all__ = ["Overfull", "Queue", "QueuedWatch", "elapsed_s", "readable", "timing_event", "wait"]
+__all__ = ["RESOLUTION_S", "Overfull", "Queue", "QueuedWatch", "elapsed_s", "readable", "timing_event", "wait"]
 
+RESOLUTION_S = 0.5e-6  # of events, by CUDA's documentation of cudaEventElapsedTime
 PATIENCE_S = 600.0
 _POLL_S = 20e-6
 _PROBE_CYCLES = 1_000_000  # half a millisecond at 2 GHz, 10 ms where a cycle is a tick of 100 MHz
@@ -81,7 +83,7 @@ class Queue:
             attempt = self._fill(call, windows, flush, round(hold_s * self._speed(look)))
             wait(attempt.pairs[-1][1], look)
             held_s = elapsed_s(attempt.opened, attempt.gate)
-            self._sleep_hz = attempt.cycles / held_s
+            self._sleep_hz = max(self._speed(look), attempt.cycles / held_s)
             if attempt.held:
                 self._submit_s = attempt.submit_s / sum(windows)
                 return Reading(tuple(elapsed_s(*pair) for pair in attempt.pairs), median(attempt.launches_s))
@@ -120,7 +122,7 @@ class Queue:
         return _Attempt(cycles, opened, gate, pairs, launches, submit_s, held=not gate.query())
 
     def _speed(self, look: Callable[[], None]) -> float:
-        """Cycles of a blocker per second, at the clock that the device held last."""
+        """Cycles of a blocker per second, at the highest clock that was seen so far."""
         if self._sleep_hz is None:
             stream = torch.cuda.current_stream()
             start, end = timing_event(), timing_event()
@@ -140,6 +142,7 @@ class QueuedWatch(Stopwatch):
     """
 
     batch = 16
+    resolution_s = RESOLUTION_S
     _depth = 128  # windows in one queue; halved when the queue overflows
 
     def __init__(self, queue: Queue, call: Call, flush: Call | None, look: Callable[[], None]) -> None:

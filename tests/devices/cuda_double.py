@@ -163,6 +163,7 @@ class Double:
     sleeps: list[float] = field(default_factory=list)
     enqueued: int = 0
     ran: int = 0
+    l2_used: int = 0
 
     def __post_init__(self) -> None:
         self.default = self.current = Stream(self)
@@ -206,8 +207,9 @@ class Double:
             assert stream.captured is not None
             stream.captured.append(kernel)
             return
-        if kernel not in self.loaded:
-            self.loaded.add(kernel)
+        module = kernel.touches or "another module"
+        if module not in self.loaded:
+            self.loaded.add(module)
             self.now_s += self.load_s
         self.enqueue(stream, self.duration(kernel))
 
@@ -221,10 +223,11 @@ class Double:
             return kernel.seconds
         name, size = kernel.touches
         warm = name in self.l2
-        self.l2.pop(name, None)
+        self.l2_used -= self.l2.pop(name, 0)
         self.l2[name] = size
-        while self.l2 and sum(self.l2.values()) > self.l2_bytes:
-            self.l2.popitem(last=False)
+        self.l2_used += size
+        while self.l2_used > self.l2_bytes:
+            self.l2_used -= self.l2.popitem(last=False)[1]
         return kernel.seconds if warm or kernel.cold_s is None else kernel.cold_s
 
     # torch.cuda.

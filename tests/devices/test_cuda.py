@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from fabench.devices import _cuda_cache, _cuda_graph
+from fabench.devices import _cuda_cache, _cuda_graph, _cuda_queue, _nvml
 from fabench.devices.base import Call, Device, Unfit, Work, load
+from fabench.measure import timing
+from fabench.measured import Timing
+from fabench.median import median
 from fabench.schema import Measure
 from tests.devices.contract import Contract, Rig
 from tests.devices.cuda_double import Double, Kernel
@@ -229,3 +232,241 @@ def test_pitfall_events_step_by_half_a_microsecond(double: Double, cuda: Device)
     assert read(cuda, "cuda_event", work, loops=100) == pytest.approx(1.3e-6, rel=0.01)
     with pytest.raises(Unfit, match="events read 0 s"):
         read(cuda, "cuda_event", double.work(1e-9))
+
+
+# The blocker.
+
+
+@pytest.mark.parametrize("sleep_hz", [1e8, 2.1e8, 1.98e9, 6e9])
+def test_the_blocker_is_as_long_as_needed_at_any_clock(sleep_hz: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    double = Double(sleep_hz=sleep_hz).install(monkeypatch)
+    batch = load("cuda").stopwatch("cuda_event", double.work(30e-6), False, nothing).take(100, 8)
+    assert batch.blocked is True
+    assert batch.samples_s == pytest.approx([30e-6] * len(batch.samples_s), rel=0.01)
+    assert max(double.sleeps) < 0.2
+
+
+def test_a_clock_that_rises_makes_blockers_too_short_once(double: Double, cuda: Device) -> None:
+    work = double.work(30e-6, host_s=100e-6)
+    watch = cuda.stopwatch("cuda_event", work, False, nothing)
+    watch.take(50, 1)
+    double.sleep_hz *= 8
+    before = len(double.sleeps)
+    assert watch.take(50, 1).samples_s == pytest.approx([30e-6], rel=0.01)
+    again = len(double.sleeps)
+    assert watch.take(50, 1).samples_s == pytest.approx([30e-6], rel=0.01)
+    assert (again - before, len(double.sleeps) - again) == (2, 1)
+
+
+def test_a_host_that_is_held_up_once_costs_a_retry_and_no_samples(double: Double, cuda: Device) -> None:
+    hiccups = iter([0.0] * 40 + [30e-3] + [0.0] * 10**4)
+
+    def hiccup() -> None:
+        double.now_s += next(hiccups)
+
+    watch = cuda.stopwatch("cuda_event", double.work(30e-6, inside=hiccup), False, nothing)
+    batch = watch.take(10, 16)
+    assert len(batch.samples_s) == 16
+    assert batch.samples_s == pytest.approx([30e-6] * 16, rel=0.01)
+
+
+def test_a_device_that_never_finishes_is_not_waited_for_for_ever(
+    double: Double, cuda: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _cuda_queue.PATIENCE_S == 600
+    monkeypatch.setattr(_cuda_queue, "PATIENCE_S", 2.0)
+    with pytest.raises(TimeoutError, match="did not finish what was queued within 2 s"):
+        read(cuda, "cuda_event", double.work(1e6))
+
+
+# Faults.
+
+
+def test_a_sticky_error_is_never_taken_for_a_reason_to_try_the_next_clock(double: Double, cuda: Device) -> None:
+    for clock in cuda.clocks:
+        double.error = None
+
+        def poison() -> None:
+            double.fails_at_s = double.now_s + 30e-6
+
+        with pytest.raises(RuntimeError, match="illegal memory access"):
+            read(cuda, clock, double.work(300e-6, inside=poison), loops=5)
+        double.fails_at_s = None
+        with pytest.raises(RuntimeError, match="illegal memory access"):
+            cuda.synchronise()
+
+
+def test_a_capture_that_fails_says_why_and_leaves_the_device_usable(double: Double, cuda: Device) -> None:
+    with pytest.raises(Unfit, match="capture failed: CUDA error: operation not permitted when stream is capturing"):
+        read(cuda, "cuda_graph", double.work(1e-3, inside=double.synchronize))
+    assert double.capturing is None and double.current is double.default
+    assert read(cuda, "cuda_event", double.work(1e-3)) == pytest.approx(1e-3, rel=0.01)
+
+
+def test_copies_without_room_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    double = Double(memory_bytes=2**28).install(monkeypatch)
+    with pytest.raises(Unfit, match="14 copies take 112 MiB, more than half of the 156 MiB that are free"):
+        double.statistics["reserved_bytes.all.current"] = 100 * 2**20
+        load("cuda").stopwatch("cuda_graph", double.work(1e-3), True, nothing)
+
+
+def test_copies_that_run_out_of_memory_are_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    double = Double(memory_bytes=2**28).install(monkeypatch)
+
+    def another() -> Call:
+        block = double.allocate(2**25)
+        return lambda: block
+
+    with pytest.raises(Unfit, match="capture failed: CUDA out of memory"):
+        load("cuda").stopwatch("cuda_graph", Work(lambda: None, 8 * 2**20, another), True, nothing)
+    assert double.statistics["allocated_bytes.all.current"] == 0
+
+
+@pytest.mark.parametrize(
+    ("touched", "copies", "why"),
+    [(1000, True, "more than 1024"), (8 * 2**20, False, "can't be copied"), (None, True, "does not say how large")],
+)
+def test_a_cold_replay_that_can_not_rotate_says_why(
+    double: Double, cuda: Device, touched: int | None, copies: bool, why: str
+) -> None:
+    work = double.work(1e-3, copies=copies)
+    with pytest.raises(Unfit, match=why):
+        cuda.stopwatch("cuda_graph", Work(work.call, touched, work.another), True, nothing)
+
+
+def test_a_call_that_waits_and_says_so_is_not_captured(cuda: Device) -> None:
+    with pytest.raises(Unfit, match="waits for the device inside"):
+        cuda.stopwatch("cuda_graph", Work(nothing, synchronises=True), False, nothing)
+
+
+# The ladder as the timing uses it.
+
+
+def timed(device: Device, work: Work, **settings: Any) -> Timing:
+    measure = Measure(min_samples=6, max_s=0.2, warmup_s=0.01, **settings)
+    found, _ = timing.time_call(device, work, measure, timing.FirstCall(0.5), lambda phase: None)
+    return found
+
+
+def test_the_ladder_ends_on_the_first_clock_that_fits_and_keeps_the_reasons(double: Double, cuda: Device) -> None:
+    double.load_s = 30e-3
+    best = timed(cuda, double.work(150e-6, host_s=20e-6))
+    assert (best.clock, best.ladder, best.blocked) == ("cuda_event", (), True)
+    assert median(best.samples_s) == pytest.approx(150e-6, rel=0.01)
+    assert best.launch_s == pytest.approx(25e-6, rel=0.05)
+    waits = timed(cuda, double.work(2e-3, inside=double.synchronize))
+    assert (waits.clock, waits.blocked) == ("cuda_host", None)
+    assert [reason.partition(":")[0] for reason in waits.ladder] == ["cuda_event", "cuda_graph"]
+
+
+def test_a_second_clock_shows_what_events_do_not_see(double: Double, cuda: Device) -> None:
+    other = double.new_stream()
+
+    def partly() -> None:
+        double.launch(Kernel(5e-6))
+        double.launch(Kernel(250e-6), other)
+
+    found = timed(cuda, Work(partly))
+    assert found.clock == "cuda_event" and found.witness is not None and found.witness.clock == "cuda_host"
+    assert median(found.witness.samples_s) > 10 * median(found.samples_s)
+    honest = timed(cuda, double.work(250e-6))
+    assert honest.witness is not None
+    assert median(honest.witness.samples_s) == pytest.approx(median(honest.samples_s), rel=0.02)
+
+
+# Memory, energy, facts.
+
+
+class Board(_nvml.Board):
+    """Tells what it was given; its counter has taken `watts` all along and steps every `step_s`."""
+
+    def __init__(self, double: Double, step_s: float | None = 0.02) -> None:
+        self.double, self.step_s = double, step_s
+
+    def facts(self) -> dict[str, Any]:
+        return {"driver": "580.1", "power_limit_w": 700.0}
+
+    def memory(self) -> tuple[int | None, int | None]:
+        reserved = self.double.statistics["reserved_bytes.all.current"]
+        return reserved + 500 * 2**20, reserved + 800 * 2**20
+
+    def energy_j(self) -> float | None:
+        self.double.now_s += 2e-3
+        return None if self.step_s is None else self.double.now_s // self.step_s * self.step_s * 400
+
+
+@pytest.fixture
+def board(double: Double, monkeypatch: pytest.MonkeyPatch) -> Board:
+    board = Board(double)
+    monkeypatch.setattr(_nvml, "board", lambda uuid: board)
+    return board
+
+
+def test_the_peak_knows_what_was_asked_for_what_was_rounded_and_what_the_driver_sees(
+    double: Double, cuda: Device, board: Board
+) -> None:
+    held = double.allocate(1000)
+    peak = cuda.peak(lambda: [double.allocate(1500), double.allocate(3 * 2**20)])
+    assert (peak.baseline_bytes, peak.baseline_requested_bytes) == (1024, 1000)
+    assert (peak.delta_bytes, peak.requested_bytes) == (1536 + 3 * 2**20, 1500 + 3 * 2**20)
+    assert peak.reserved_bytes == 4 * 2**20
+    assert peak.process_bytes == 504 * 2**20
+    assert peak.device_bytes == 804 * 2**20
+    assert held.size == 1000
+
+
+def test_what_cuda_malloc_async_does_not_count_is_unknown(double: Double, cuda: Device, board: Board) -> None:
+    double.backend = "cudaMallocAsync"
+    peak = cuda.peak(lambda: double.allocate(2**20))
+    assert (peak.requested_bytes, peak.baseline_requested_bytes) == (None, None)
+    assert peak.delta_bytes == 2**20
+    assert cuda.describe()["allocator"] == "cudaMallocAsync"
+
+
+def test_a_peak_of_an_earlier_cell_is_not_this_ones(double: Double, cuda: Device) -> None:
+    double.allocate(2**30)
+    peak = cuda.peak(lambda: double.allocate(2**20))
+    assert (peak.delta_bytes, peak.reserved_bytes) == (2**20, 2 * 2**20)
+    assert (peak.process_bytes, peak.device_bytes) == (None, None)
+
+
+def test_out_of_memory_is_raised_as_torch_raises_it(double: Double, cuda: Device) -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        cuda.peak(lambda: double.allocate(2**40))
+
+
+@pytest.mark.parametrize("seconds", [40e-6, 3e-3, 0.3])
+def test_energy_is_power_times_time(double: Double, cuda: Device, board: Board, seconds: float) -> None:
+    assert cuda.energy(double.work(seconds).call) == pytest.approx(400 * seconds, rel=0.04)
+
+
+@pytest.mark.parametrize("step_s", [None, 0.2])
+def test_energy_that_can_not_be_read_finely_enough_is_unknown(
+    double: Double, cuda: Device, board: Board, step_s: float | None
+) -> None:
+    board.step_s = step_s
+    assert cuda.energy(double.work(1e-3).call) is None
+
+
+def test_the_environment_says_what_decides_a_number(
+    double: Double, cuda: Device, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    facts = cuda.describe()
+    assert facts["allocator_settings"] == {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
+    assert (facts["driver"], facts["power_limit_w"], facts["capability"]) == ("580.1", 700.0, "9.0")
+    assert (facts["last_level_cache_bytes"], facts["flush_bytes"]) == (50 * 2**20, 100 * 2**20)
+
+
+def test_a_device_that_is_not_there_says_so(double: Double) -> None:
+    assert load("cuda:1").missing() == "cuda:1 is not there; torch sees 1 GPU(s)"
+
+
+def test_rocm_is_the_same_device_with_a_larger_flush(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    monkeypatch.setattr(torch.version, "cuda", None)
+    double.sleep_hz = 1e8
+    device = load("cuda")
+    assert device.missing() is None
+    assert device.describe()["flush_bytes"] == 512 * 2**20
+    assert read(device, "cuda_event", double.work(100e-6, cold_s=160e-6), cold=True, loops=10) == pytest.approx(160e-6, rel=0.01)
