@@ -23,7 +23,7 @@ from fabench.codec import DecodeError, decode, encode
 from fabench.environment import child_settings, utc_now
 from fabench.errors import WorkerError
 from fabench.schema import Job, Measure, Record, Status
-from fabench.sweep.schedule import skipped
+from fabench.sweep.ending import died, ended, oom_kills, server_died
 
 __all__ = ["ForkServer"]
 
@@ -87,14 +87,29 @@ class ForkServer:
         return value
 
     def run(self, job: Job, timeout_s: float, on_phase: Callable[[str], None]) -> Record:
-        """One cell, one record: the child's own, or what its end says."""
+        """One cell, one record: the child's own, or what its end says.
+
+        A process that dies before the cell's first phase was killed from outside (the cell's own code has not run yet), so the cell
+        is tried once more; `phases_s` then has the time of the lost one as "lost start". Nothing else is ever tried again.
+        """
         started_at, start = utc_now(), time.monotonic()
+        record, began = self._attempt(job, timeout_s, on_phase)
+        lost: dict[str, float] = {}
+        if not began:
+            lost = {"lost start": time.monotonic() - start}
+            record, began = self._attempt(job, timeout_s, on_phase)
+            if not began:
+                record = replace(record, reason=f"{record.reason}; so did a second process")
+        return replace(record, started_at=started_at, phases_s=record.phases_s | lost | {"total": time.monotonic() - start})
+
+    def _attempt(self, job: Job, timeout_s: float, on_phase: Callable[[str], None]) -> tuple[Record, bool]:
+        """The record, and False where the process died before the cell began."""
         if self._process is None or self._process.poll() is not None:
             self.start()
-        mark = self._log_size()
+        mark, kills = self._log_size(), oom_kills()
         self._send({"kind": "cell", "job": job})
         record, phase, code = None, "start", None
-        deadline = start + timeout_s
+        deadline = time.monotonic() + timeout_s
         for message in self._messages(deadline):
             event = message.get("event")
             if event == "started":
@@ -108,23 +123,30 @@ class ForkServer:
             elif event == "ended":
                 code = message["code"]
                 break
+        expired = code is None and time.monotonic() >= deadline
         if code is None:
-            record = self._without_end(job, record, phase, timeout_s, expired=time.monotonic() >= deadline)
+            record = self._without_end(job, record, phase, f"{timeout_s:g} s" if expired else None, kills)
         elif record is None:
-            record = _crashed(job, phase, code, self._tail(mark))
+            record = died(job, phase, code, self._tail(mark), kills)
         self._child = None
-        total = {"total": time.monotonic() - start}
-        return replace(record, started_at=started_at, phases_s=record.phases_s | total)
+        return record, phase != "start" or expired or record.status != Status.CRASHED
 
-    def _without_end(self, job: Job, record: Record | None, phase: str, timeout_s: float, expired: bool) -> Record:
+    def _without_end(self, job: Job, record: Record | None, phase: str, expired: str | None, kills: Mapping[str, int]) -> Record:
         """The child ran out of time, or the server itself died: both are ended, the next cell starts anew."""
-        tail = self._tail()
+        tail, code = self._tail(), None if self._process is None or expired else self._wait_s(1.0)
         self.close()
         if record is not None:
             return record
-        if expired:
-            return _ended(job, Status.TIMED_OUT, f"not done after {timeout_s:g} s (in {phase})")
-        return _ended(job, Status.CRASHED, f"in {phase}: the measuring side died{': ' + tail if tail else ''}")
+        if expired is not None:
+            return ended(job, Status.TIMED_OUT, f"not done after {expired} (in {phase})")
+        return server_died(job, phase, code, tail, kills)
+
+    def _wait_s(self, seconds: float) -> int | None:
+        """The server's exit status, once its output has ended."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(seconds)
+        return None
 
     def close(self) -> None:
         """Kills the child and the server."""
@@ -187,20 +209,3 @@ class ForkServer:
         data = os.pread(self._log.fileno(), _TAIL_BYTES, max(since, size - _TAIL_BYTES))
         lines = [line.strip() for line in data.decode(errors="replace").splitlines() if line.strip()]
         return " | ".join(lines[-2:])[-300:]
-
-
-def _ended(job: Job, status: Status, reason: str) -> Record:
-    return replace(skipped(job.cell, reason), status=status, memory_limit_bytes=job.memory_limit_bytes)
-
-
-def _crashed(job: Job, phase: str, code: int, tail: str) -> Record:
-    """What a process says that ended without a record."""
-    if "bad_alloc" in tail:
-        return _ended(job, Status.OUT_OF_MEMORY, f"in {phase}: std::bad_alloc")
-    if code < 0:
-        how = f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by signal {-code}"
-        if -code == signal.SIGKILL:
-            how += " (by someone, or by the kernel for lack of memory)"
-    else:
-        how = f"ended with status {code}"
-    return _ended(job, Status.CRASHED, f"in {phase}: {how}" + (f": {tail}" if tail else ""))

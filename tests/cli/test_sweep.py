@@ -140,6 +140,14 @@ def environment(pid: int) -> bytes:
         return b""
 
 
+def worked(pid: int) -> bool:
+    """Whether a process has used 50 ms of a processor: its cell has begun, and would not be tried again."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11]) >= 0.05 * os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_prints_how_to_go_on(number: signal.Signals, fabench: Fabench, tiny: Path, tmp_path: Path) -> None:
     process = started(tiny, tmp_path)
@@ -163,6 +171,7 @@ def test_a_killed_child_is_a_crash_and_the_sweep_goes_on(tiny: Path, tmp_path: P
 
     wait_for(lambda: len(children()) == 2)
     server, child = children()
+    wait_for(lambda: worked(child))
     assert Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[1] == str(server)
     os.kill(child, signal.SIGKILL)
     process.communicate(timeout=60)
@@ -176,6 +185,7 @@ def test_a_killed_measuring_side_costs_one_cell(tiny: Path, tmp_path: Path) -> N
     process = started(tiny, tmp_path, "-i", "factorized")
     mine = f"FABENCH_PARENT={process.pid}".encode()
     wait_for(lambda: stored(tmp_path) >= 1)
+    wait_for(lambda: any(worked(pid) for pid in sorted(pid for pid in processes() if mine in environment(pid))[1:]))
     os.kill(min(pid for pid in processes() if mine in environment(pid)), signal.SIGKILL)
     process.communicate(timeout=90)
     records = read_run(only_run(tmp_path)).records

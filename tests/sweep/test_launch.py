@@ -10,10 +10,12 @@ import pytest
 
 from fabench.errors import WorkerError
 from fabench.schema import Case, Cell, Job, Measure, Record, Status, to_json
+from fabench.sweep.ending import oom_kills
 from fabench.sweep.launch import ForkServer
 from fabench.sweep.run import _address_space
 
 JOB = Job(Cell("factorized", "cpu", Case(n=8, m=8)), Measure())
+ELSEWHERE = Job(Cell("factorized", "null", Case(n=8, m=8)), Measure())
 ANSWER = to_json(Record(JOB.cell, "unsupported", "a stand-in"))
 
 # A measuring side in a few lines: says it is ready, then plays `script` for each request.
@@ -25,26 +27,27 @@ say(event="ready", torch="0")
 for number, line in enumerate(sys.stdin):
     request = json.loads(line)
     say(event="started", pid=2**22 + 12345)
-    say(event="phase", name="timing")
 {script}
 """
+TIMES = "say(event='phase', name='timing')\n"
 
-Play = Callable[[str], ForkServer]
+Play = Callable[..., ForkServer]
 
 
 @pytest.fixture
 def play(tmp_path: Path) -> Play:
-    def make(script: str) -> ForkServer:
+    def make(script: str, begins: bool = True) -> ForkServer:
         path = tmp_path / "stand_in.py"
-        path.write_text(STAND_IN.replace("{script}", "\n".join("    " + line for line in script.splitlines())))
+        lines = ((TIMES if begins else "") + script).splitlines()
+        path.write_text(STAND_IN.replace("{script}", "\n".join("    " + line for line in lines)))
         return ForkServer(Measure(), command=(sys.executable, str(path)))
 
     return make
 
 
-def run(server: ForkServer, timeout_s: float = 20.0) -> Record:
+def run(server: ForkServer, timeout_s: float = 20.0, job: Job = JOB) -> Record:
     try:
-        return server.run(JOB, timeout_s, lambda name: None)
+        return server.run(job, timeout_s, lambda name: None)
     finally:
         server.close()
 
@@ -97,6 +100,92 @@ def test_a_measuring_side_that_dies_costs_one_cell(play: Play, tmp_path: Path) -
     assert first.status == "crashed"
     assert "the measuring side died" in (first.reason or "")
     assert run(server).status == "unsupported"
+
+
+def test_bad_alloc_is_the_hosts_memory_where_the_device_has_its_own(play: Play) -> None:
+    script = "sys.stderr.write('std::bad_alloc'); sys.stderr.flush()\nsay(event='ended', code=-6)"
+    assert run(play(script), job=ELSEWHERE).status == "out_of_host_memory"
+
+
+@pytest.fixture
+def counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the kernel's counters of kills for lack of memory: the host's and a control group's."""
+    (tmp_path / "vmstat").write_text("nr_free_pages 1\noom_kill 3\nswap_ra 0\n")
+    (tmp_path / "cgroup").write_text("0::/slice/scope\n")
+    (tmp_path / "slice" / "scope").mkdir(parents=True)
+    (tmp_path / "slice" / "scope" / "memory.events").write_text("low 0\noom 1\noom_kill 0\noom_group_kill 0\n")
+    monkeypatch.setattr("fabench.sweep.ending._VMSTAT", tmp_path / "vmstat")
+    monkeypatch.setattr("fabench.sweep.ending._GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr("fabench.sweep.ending._MOUNT", tmp_path)
+    return tmp_path
+
+
+def test_the_kernels_counters_are_read_from_both_versions_of_control_groups(counters: Path) -> None:
+    assert oom_kills() == {str(counters / "vmstat"): 3, str(counters / "slice/scope/memory.events"): 0}
+    (counters / "cgroup").write_text("4:cpu,memory:/old\n2:pids:/other\n")
+    (counters / "memory" / "old").mkdir(parents=True)
+    (counters / "memory" / "old" / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n")
+    assert oom_kills() == {str(counters / "vmstat"): 3, str(counters / "memory/old/memory.oom_control"): 7}
+    (counters / "vmstat").unlink()
+    (counters / "cgroup").unlink()
+    assert oom_kills() == {}
+
+
+@pytest.mark.parametrize("job", [JOB, ELSEWHERE], ids=["cpu", "null"])
+@pytest.mark.parametrize("whole_server", [False, True])
+def test_a_kill_that_the_kernel_counted_is_lack_of_host_memory(job: Job, whole_server: bool, play: Play, counters: Path) -> None:
+    killed = "os.kill(os.getpid(), signal.SIGKILL)" if whole_server else "say(event='ended', code=-9)"
+    server = play(f"open({str(counters / 'vmstat')!r}, 'w').write('oom_kill 4\\n')\n{killed}")
+    record = run(server, job=job)
+    assert record.status == "out_of_host_memory"
+    assert f"oom_kill rose in {counters / 'vmstat'} 3 -> 4" in (record.reason or "")
+    assert (record.reason or "").startswith("in timing: ")
+
+
+@pytest.mark.parametrize("whole_server", [False, True])
+def test_a_kill_that_the_kernel_did_not_count_stays_a_crash(whole_server: bool, play: Play, counters: Path) -> None:
+    killed = "os.kill(os.getpid(), signal.SIGKILL)" if whole_server else "say(event='ended', code=-9)"
+    record = run(play(killed))
+    assert record.status == "crashed"
+    assert "oom_kill" not in (record.reason or "")
+
+
+def test_another_signal_is_no_lack_of_memory_even_if_the_kernel_killed_somebody(play: Play, counters: Path) -> None:
+    server = play(f"open({str(counters / 'vmstat')!r}, 'w').write('oom_kill 4\\n')\nsay(event='ended', code=-11)")
+    assert run(server).status == "crashed"
+
+
+BEFORE = {"the child": "say(event='ended', code=-9)", "the measuring side": "os.kill(os.getpid(), signal.SIGKILL)"}
+
+
+@pytest.mark.parametrize("killed", BEFORE)
+def test_what_dies_before_the_cell_begins_is_tried_once_more(killed: str, play: Play, tmp_path: Path) -> None:
+    flag = tmp_path / "died"
+    script = (
+        f"if not os.path.exists({str(flag)!r}):\n    open({str(flag)!r}, 'w').close()\n    {BEFORE[killed]}\n    continue\n"
+        f"say(event='answer', value=json.loads({ANSWER!r}))\nsay(event='ended', code=0)"
+    )
+    record = run(play(script, begins=False))
+    assert (record.status, record.reason) == ("unsupported", "a stand-in")
+    assert 0 < record.phases_s["lost start"] < record.phases_s["total"]
+
+
+@pytest.mark.parametrize("killed", BEFORE)
+def test_it_is_tried_once_more_and_no_more(killed: str, play: Play, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    record = run(play(f"open({str(count)!r}, 'a').write('x')\n{BEFORE[killed]}", begins=False))
+    assert record.status == "crashed"
+    assert (record.reason or "").startswith("in start: ")
+    assert (record.reason or "").endswith("; so did a second process")
+    assert count.read_text() == "xx"
+
+
+def test_what_dies_after_the_cell_began_is_not_tried_again(play: Play, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    record = run(play(f"open({str(count)!r}, 'a').write('x')\nsay(event='ended', code=-11)"))
+    assert record.status == "crashed"
+    assert "lost start" not in record.phases_s
+    assert count.read_text() == "x"
 
 
 def test_half_a_line_and_junk_are_passed_over(play: Play) -> None:

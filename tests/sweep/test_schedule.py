@@ -50,6 +50,41 @@ def test_smaller_n_still_run_after_a_limit() -> None:
     assert records[cells[1].id].status == "ok"
 
 
+def test_out_of_host_memory_is_a_limit_too() -> None:
+    cells = [cell(1), cell(2)]
+    records = play(Schedule(planned(*cells), []), {cells[0].id: Status.OUT_OF_HOST_MEMORY})
+    assert records[cells[1].id].reason == "dot_product ran out of host memory at n=1, so larger n are not tried"
+
+
+def lost(item: Cell) -> Record:
+    return Record(item, Status.CRASHED, "scripted", device_lost=True)
+
+
+def on(device: str, n: int) -> Cell:
+    return replace(cell(n), device=device)
+
+
+def test_a_lost_device_ends_its_own_cells_under_every_name_and_no_others() -> None:
+    cells = [on("cuda", 1), on("cuda:1", 1), on("cuda", 2), on("cuda:0", 2), on("cuda:1", 2), on("cpu", 2)]
+    schedule = Schedule([*planned(*cells), Planned(on("cuda", 9), "too slow")], [])
+    records = {}
+    for item, record in schedule:
+        records[item.id] = record or (lost(item) if item == cells[0] else Record(item, "ok"))
+        schedule.learn(records[item.id])
+    why = "cuda was lost in dot_product at n=1, so nothing more is tried on it"
+    assert [(record.status, record.reason) for record in records.values()] == [
+        ("crashed", "scripted"), ("ok", None), ("skipped", why), ("skipped", why), ("ok", None), ("ok", None), ("skipped", "too slow"),
+    ]  # fmt: skip
+    assert [record.device_lost for record in records.values()] == [True, False, True, True, False, False, False]
+
+
+def test_resuming_asks_a_lost_device_again() -> None:
+    cells = [on("cuda", 1), on("cuda", 2), on("cuda", 3)]
+    done = [Record(cells[0], "ok"), lost(cells[1]), replace(lost(cells[2]), status="skipped")]
+    records = play(Schedule(planned(*cells), done), {})
+    assert {key: record.status for key, record in records.items()} == {cells[1].id: "ok", cells[2].id: "ok"}
+
+
 def test_a_crash_is_no_limit() -> None:
     cells = [cell(1), cell(2)]
     assert play(Schedule(planned(*cells), []), {cells[0].id: Status.CRASHED})[cells[1].id].status == "ok"
