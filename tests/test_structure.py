@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "sweep": WORDS + QUESTION,
     "analysis": [*WORDS, "cost", "noise"],
     "report": [*WORDS, "cost", "catalogue", "noise", "analysis"],
-    "export": WORDS,
+    "export": [*WORDS, "analysis"],
     "pytest_plugin": [*WORDS, *QUESTION, "sweep", "export"],
     "cli": [*WORDS, *QUESTION, "sweep", "analysis", "report", "export"],
 }

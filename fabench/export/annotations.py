@@ -8,7 +8,7 @@ Its documentation: GitHub Actions, "Workflow commands".
 from __future__ import annotations
 
 from fabench.export._text import command_data, command_property
-from fabench.export.base import Bundle, Outcome, counted
+from fabench.export.base import Bundle, Outcome
 from fabench.schema import Record, Status
 
 __all__ = ["SAYS_ENDINGS", "write"]
@@ -34,5 +34,5 @@ def _lines(kind: str, records: list[Record], bundle: Bundle) -> list[str]:
     named = records if len(records) <= _MOST else records[: _MOST - 1]
     lines = [f"::{kind} title={command_property(record.cell.id)}::{command_data(bundle.ending(record))}" for record in named]
     if rest := records[len(named) :]:
-        lines.append(f"::{kind} title=fabench::{command_data(f'and {len(rest)} more cells: {counted(rest)}')}")
+        lines.append(f"::{kind} title=fabench::{command_data(f'and {len(rest)} more cells: {bundle.counted(rest)}')}")
     return lines

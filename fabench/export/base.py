@@ -7,6 +7,7 @@ Each file defines
 
 Names are cell ids. Times are medians with their 95 % interval (`median.median_interval`), and raw samples where the form has room. A
 cell without a time is never written as 0: it is written in the form's own words for a failure, or left out and counted by the caller.
+A time that no call can have taken (`analysis.evidence`: impossible) is no time.
 """
 
 from __future__ import annotations
@@ -18,29 +19,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from fabench.analysis.evidence import Evidence, assess, timed
+from fabench.analysis.physics import NO_FACTS, Facts, facts_of
 from fabench.errors import UsageError
 from fabench.median import median, median_interval
 from fabench.schema import Cell, Environment, Record, Status, Timing
 
-__all__ = [
-    "Bundle",
-    "Format",
-    "Outcome",
-    "Point",
-    "counted",
-    "document",
-    "facts",
-    "formats",
-    "load",
-    "parameters",
-    "point",
-    "untimed",
-    "why",
-]
+__all__ = ["Bundle", "Format", "Outcome", "Point", "document", "formats", "load", "parameters", "point"]
 
 _FOLDER = Path(__file__).parent
 
@@ -72,26 +61,83 @@ class Bundle:
         """The main one, None where none is known."""
         return self.environments[0] if self.environments else None
 
-    def facts(self, record: Record) -> dict[str, Any]:
-        """`facts` of the record in its own environment."""
-        return facts(record, self.origin(record))
-
     def origin(self, record: Record) -> Environment | None:
         """The environment that the record was measured in, None where it is not known."""
         return self.environment if len(self.environments) == 1 else self.origins.get(record.cell.id)
 
+    @cached_property
+    def _evidence(self) -> dict[str, Evidence]:
+        known: dict[tuple[int, str], Facts] = {}
+        found = {}
+        for record in self.records:
+            origin, device = self.origin(record), record.cell.device
+            if (id(origin), device) not in known:
+                known[id(origin), device] = NO_FACTS if origin is None else facts_of((origin,), device)
+            found[record.cell.id] = assess(record, known[id(origin), device])
+        return found
+
+    def timed(self, record: Record) -> Timing | None:
+        """The record's timing where it may be quoted: not that of a cell that failed later on, nor one that no call can have taken."""
+        return timed(record) if self._evidence[record.cell.id].impossible is None else None
+
+    @property
+    def measured(self) -> list[tuple[Record, Timing]]:
+        """The records with a time to quote."""
+        return [(record, timing) for record in self.records if (timing := self.timed(record)) is not None]
+
+    @property
+    def untimed(self) -> list[Record]:
+        """The others."""
+        return [record for record in self.records if self.timed(record) is None]
+
     def outcome(self, record: Record) -> Outcome:
         """What the record is to a continuous check."""
         if record.status == Status.OK:
-            return Outcome.PASSED
+            return Outcome.PASSED if self._evidence[record.cell.id].impossible is None else Outcome.FAILED
         if record.status == Status.SKIPPED:
             return Outcome.SKIPPED
         return Outcome.REFUSED if record.status == Status.UNSUPPORTED or record.cell.id in self.expected else Outcome.FAILED
 
+    def word(self, record: Record) -> str:
+        """The status, or what it amounts to for a reader: `out of memory`, `impossible`, `not timed`."""
+        if record.status != Status.OK:
+            return record.status.replace("_", " ")
+        if self._evidence[record.cell.id].impossible is not None:
+            return "impossible"
+        return "not timed" if timed(record) is None else "ok"
+
     def ending(self, record: Record) -> str:
-        """`why`, and what the suite says to it: `out of memory: in timing: ... (expected: the map does not fit)`."""
+        """Why there is no time, and what the suite says to it: `out of memory: in timing: ... (expected: the map does not fit)`."""
+        reason = record.reason or self._evidence[record.cell.id].impossible or "the check alone was asked for"
         expected = self.expected.get(record.cell.id)
-        return why(record) + (f" (expected: {expected})" if expected else "")
+        return f"{self.word(record)}: {reason}" + (f" (expected: {expected})" if expected else "")
+
+    def counted(self, records: Sequence[Record]) -> str:
+        """`2 out of memory, 1 unsupported`, the most frequent first."""
+        return ", ".join(f"{count} {word}" for word, count in Counter(map(self.word, records)).most_common())
+
+    def facts(self, record: Record) -> dict[str, Any]:
+        """What a reader wants beside the time, base units, without what is unknown. `check_error` is the worst tensor's."""
+        origin, evidence = self.origin(record), self._evidence[record.cell.id]
+        device = origin.devices.get(record.cell.device) if origin is not None else None
+        timing, memory, check = record.timing, record.memory, record.check
+        errors = [tensor.error for tensor in check.tensors if tensor.error is not None] if check is not None else []
+        found = {
+            "device": device.get("name") if isinstance(device, Mapping) else None,
+            "clock": None if timing is None else timing.clock,
+            "threads": None if timing is None else timing.threads,
+            "samples": None if timing is None else len(timing.samples_s),
+            "cache": None if timing is None else timing.cache,
+            "evidence": evidence.grade,
+            "warnings": ", ".join(evidence.codes) or None,
+            "peak_bytes": None if memory is None else memory.peak_bytes,
+            "delta_bytes": None if memory is None else memory.delta_bytes,
+            "saved_bytes": None if memory is None else memory.saved_bytes,
+            "energy_j": None if record.telemetry is None else record.telemetry.energy_j,
+            "flop": record.flop,
+            "check_error": max(errors, default=None),
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,57 +178,12 @@ def point(timing: Timing) -> Point:
     return Point(median(timing.samples_s), low if closed else None, high if closed else None)
 
 
-def timed(record: Record) -> Timing | None:
-    """The record's timing where it may be quoted: not that of a cell that failed later on."""
-    return record.timing if record.status == Status.OK and record.timing is not None and record.timing.samples_s else None
-
-
-def untimed(records: Sequence[Record]) -> list[Record]:
-    """The records without a time to quote."""
-    return [record for record in records if timed(record) is None]
-
-
-def why(record: Record) -> str:
-    """Why a record has no time: `out of memory: in timing: ...`."""
-    if record.status == Status.OK:
-        return "checked, not timed"
-    return f"{record.status.replace('_', ' ')}: {record.reason}"
-
-
-def counted(records: Sequence[Record]) -> str:
-    """`2 out of memory, 1 unsupported`, the most frequent first."""
-    names = Counter("not timed" if record.status == Status.OK else record.status.replace("_", " ") for record in records)
-    return ", ".join(f"{count} {name}" for name, count in names.most_common())
-
-
 def parameters(cell: Cell) -> dict[str, Any]:
     """The cell's axes by name, without those that do not apply. `case` is all of them but implementation and device."""
     case = cell.case
     axes = {item.name: getattr(case, item.name) for item in fields(case)}
     known = {name: value for name, value in axes.items() if value is not None}
     return {"implementation": cell.implementation, "device": cell.device, "case": case.label, **known}
-
-
-def facts(record: Record, environment: Environment | None) -> dict[str, Any]:
-    """What a reader wants beside the time, base units, without what is unknown."""
-    device = environment.devices.get(record.cell.device) if environment is not None else None
-    timing, memory, check = record.timing, record.memory, record.check
-    errors = [tensor.error for tensor in check.tensors if tensor.error is not None] if check is not None else []
-    found = {
-        "device": device.get("name") if isinstance(device, Mapping) else None,
-        "clock": None if timing is None else timing.clock,
-        "threads": None if timing is None else timing.threads,
-        "samples": None if timing is None else len(timing.samples_s),
-        "stopped_by": None if timing is None else timing.stopped_by,
-        "cache": None if timing is None else timing.cache,
-        "peak_bytes": None if memory is None else memory.peak_bytes,
-        "delta_bytes": None if memory is None else memory.delta_bytes,
-        "saved_bytes": None if memory is None else memory.saved_bytes,
-        "energy_j": None if record.telemetry is None else record.telemetry.energy_j,
-        "flop": record.flop,
-        "check_error": max(errors, default=None),
-    }
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def document(value: Any) -> bytes:

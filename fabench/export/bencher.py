@@ -8,7 +8,7 @@ Its documentation: bencher.dev, reference, "Bencher Metric Format (BMF)".
 
 from __future__ import annotations
 
-from fabench.export.base import Bundle, document, point, timed
+from fabench.export.base import Bundle, document, point
 from fabench.schema import Record, Timing
 
 __all__ = ["SAYS_ENDINGS", "write"]
@@ -19,8 +19,7 @@ _NS = 1e9
 
 def write(bundle: Bundle) -> bytes:
     """One benchmark per cell with a time."""
-    pairs = [(record, timing) for record in bundle.records if (timing := timed(record)) is not None]
-    return document({record.cell.id: _measures(record, timing) for record, timing in pairs})
+    return document({record.cell.id: _measures(record, timing) for record, timing in bundle.measured})
 
 
 def _measures(record: Record, timing: Timing) -> dict[str, dict[str, float]]:

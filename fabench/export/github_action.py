@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fabench.export.base import Bundle, document, point, timed
+from fabench.export.base import Bundle, document, point
 from fabench.schema import Record, Timing
 
 __all__ = ["SAYS_ENDINGS", "write"]
@@ -20,8 +20,7 @@ _MS = 1e3
 
 def write(bundle: Bundle) -> bytes:
     """One entry per cell with a time."""
-    pairs = [(record, timing) for record in bundle.records if (timing := timed(record)) is not None]
-    return document([_entry(record, timing, bundle) for record, timing in pairs])
+    return document([_entry(record, timing, bundle) for record, timing in bundle.measured])
 
 
 def _entry(record: Record, timing: Timing, bundle: Bundle) -> dict[str, Any]:

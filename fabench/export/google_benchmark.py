@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from fabench.export.base import Bundle, document, facts, timed
+from fabench.export.base import Bundle, document
 from fabench.median import median
 from fabench.schema import Environment, Record, Timing
 
@@ -48,7 +48,7 @@ def _scaling(governor: object) -> bool | None:
 
 
 def _rows(record: Record, index: int, bundle: Bundle) -> Iterator[dict[str, Any]]:
-    timing = timed(record)
+    timing = bundle.timed(record)
     head = {"family_index": index, "per_family_instance_index": 0, "run_name": record.cell.id}
     if timing is None:
         error = {
@@ -61,7 +61,7 @@ def _rows(record: Record, index: int, bundle: Bundle) -> Iterator[dict[str, Any]
         return
     count = len(timing.samples_s)
     head |= {"repetitions": count, "threads": timing.threads or 1}
-    counters = _counters(record, timing)
+    counters = _counters(bundle.facts(record), timing)
     for number, sample_s in enumerate(timing.samples_s):
         row = {"run_type": "iteration", "repetition_index": number, "iterations": timing.loops, **_times(sample_s)}
         yield {"name": record.cell.id, **head, **row, **counters}
@@ -81,8 +81,7 @@ def _aggregates(timing: Timing) -> dict[str, float]:
     return {"mean": statistics.fmean(samples), "median": median(samples), "stddev": statistics.stdev(samples)}
 
 
-def _counters(record: Record, timing: Timing) -> dict[str, Any]:
-    known = facts(record, None)
+def _counters(known: dict[str, Any], timing: Timing) -> dict[str, Any]:
     counters = {name: known[name] for name in ("peak_bytes", "delta_bytes", "saved_bytes", "energy_j", "flop") if name in known}
     if timing.cpu_s is not None:
         counters["cpu_mean_ns"] = timing.cpu_s / (len(timing.samples_s) * timing.loops) * _NS

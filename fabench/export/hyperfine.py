@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from fabench.export.base import Bundle, document, parameters, timed
+from fabench.export.base import Bundle, document, parameters
 from fabench.median import median
 from fabench.schema import Record, Timing
 
@@ -21,8 +21,7 @@ SAYS_ENDINGS = False
 
 def write(bundle: Bundle) -> bytes:
     """One result per cell with a time."""
-    pairs = [(record, timing) for record in bundle.records if (timing := timed(record)) is not None]
-    return document({"results": [_result(record, timing) for record, timing in pairs]})
+    return document({"results": [_result(record, timing) for record, timing in bundle.measured]})
 
 
 def _result(record: Record, timing: Timing) -> dict[str, Any]:

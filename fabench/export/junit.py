@@ -8,7 +8,7 @@ There is no one standard; this keeps to what the schema of Jenkins' xUnit plugin
 from __future__ import annotations
 
 from fabench.export._text import xml
-from fabench.export.base import Bundle, Outcome, point, timed, why
+from fabench.export.base import Bundle, Outcome, point
 from fabench.schema import Record
 
 __all__ = ["SAYS_ENDINGS", "write"]
@@ -47,9 +47,8 @@ def _ending(record: Record, outcome: Outcome, bundle: Bundle) -> str:
     if outcome is Outcome.PASSED:
         return ""
     if outcome is Outcome.FAILED:
-        return (
-            f'<failure type="{xml(record.status)}" message="{xml(why(record))}">{xml(_errors(record) or why(record))}</failure>'
-        )
+        reason, kind = xml(bundle.ending(record)), xml(bundle.word(record).replace(" ", "_"))
+        return f'<failure type="{kind}" message="{reason}">{xml(_errors(record)) or reason}</failure>'
     return f'<skipped message="{xml(bundle.ending(record))}"/>'
 
 
@@ -64,7 +63,7 @@ def _errors(record: Record) -> str:
 
 def _output(record: Record, bundle: Bundle) -> str:
     lines = []
-    timing = timed(record)
+    timing = bundle.timed(record)
     if timing is not None:
         middle = point(timing)
         lines.append(f"median_s: {middle.median_s:.9g}")

@@ -18,7 +18,7 @@ from typing import Any
 
 from fabench.codec import DecodeError, decode, encode
 from fabench.errors import StoreError
-from fabench.export.base import Bundle, document, facts, parameters, timed, untimed
+from fabench.export.base import Bundle, document, parameters
 from fabench.median import median
 from fabench.schema import SCHEMA_VERSION, Environment, Record, Timing
 
@@ -26,22 +26,22 @@ __all__ = ["SAYS_ENDINGS", "enclosed", "extra_info", "options", "read", "write"]
 
 SAYS_ENDINGS = False
 _OURS = "fabench"
+_RECORD = "fabench_record"
 _VERSION = 1
 _FORM = "5.0.0"  # pytest-benchmark's version whose form this is
 
 
 def write(bundle: Bundle) -> bytes:
     """One benchmark per cell with a time; everything else in the table of our own."""
-    pairs = [(record, timing) for record in bundle.records if (timing := timed(record)) is not None]
     environment = bundle.environment
     return document(
         {
             "machine_info": _machine(environment),
             "commit_info": _commit(environment),
-            "benchmarks": [_benchmark(record, timing, bundle.origin(record)) for record, timing in pairs],
+            "benchmarks": [_benchmark(record, timing, bundle) for record, timing in bundle.measured],
             "datetime": None if environment is None else environment.started_at,
             "version": _FORM,
-            _OURS: enclosed(untimed(bundle.records), bundle.environments),
+            _OURS: enclosed(bundle.untimed, bundle.environments),
         }
     )
 
@@ -51,15 +51,15 @@ def enclosed(without_time: Sequence[Record], environments: Sequence[Environment]
     return {"version": _VERSION, "environments": list(map(_plain, environments)), "records": list(map(_plain, without_time))}
 
 
-def extra_info(record: Record, environment: Environment | None) -> dict[str, Any]:
-    """A benchmark's `extra_info`: what to look at, and under "record" the record itself."""
-    known: dict[str, Any] = dict(facts(record, environment))
+def extra_info(record: Record, bundle: Bundle) -> dict[str, Any]:
+    """A benchmark's `extra_info`: what to look at, and under "fabench_record" the record itself."""
+    known, environment = bundle.facts(record), bundle.origin(record)
     if environment is not None:
         known["environment"] = {
             "suite": environment.suite, "commit": environment.commit, "code_hash": environment.code_hash,
             "cpu": environment.host.get("cpu"), "torch": environment.packages.get("torch"), "started_at": environment.started_at,
         }  # fmt: skip
-    return known | {"record": _plain(record)}
+    return known | {_RECORD: _plain(record)}
 
 
 def options(timing: Timing) -> dict[str, Any]:
@@ -76,14 +76,14 @@ def _plain(value: Record | Environment) -> dict[str, Any]:
     return found
 
 
-def _benchmark(record: Record, timing: Timing, environment: Environment | None) -> dict[str, Any]:
+def _benchmark(record: Record, timing: Timing, bundle: Bundle) -> dict[str, Any]:
     return {
         "group": None,
         "name": record.cell.id,
         "fullname": record.cell.id,
         "params": parameters(record.cell),
         "param": record.cell.id,
-        "extra_info": extra_info(record, environment),
+        "extra_info": extra_info(record, bundle),
         "options": options(timing),
         "stats": _stats(timing.samples_s) | {"data": list(timing.samples_s), "iterations": timing.loops},
     }
@@ -148,7 +148,9 @@ def read(data: bytes, name: str) -> tuple[list[Record], list[Environment]]:
     try:
         found = json.loads(data)
         benchmarks, ours = found["benchmarks"], found[_OURS]
-        stored = [benchmark["extra_info"]["record"] for benchmark in benchmarks] + ours["records"]
+        # In a project's own test run other benchmarks stand beside ours.
+        beside = [benchmark["extra_info"] for benchmark in benchmarks]
+        stored = [extra[_RECORD] for extra in beside if _RECORD in extra] + ours["records"]
         environments, version = ours["environments"], ours["version"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise StoreError(

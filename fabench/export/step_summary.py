@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fabench.export._text import markdown
-from fabench.export.base import Bundle, Outcome, counted, point, timed
+from fabench.export.base import Bundle, Outcome, point
 from fabench.schema import Record, Timing
 from fabench.units import format_bytes, format_duration
 
@@ -23,8 +23,8 @@ _SHARE = 3
 def write(bundle: Bundle) -> bytes:
     """Headline and up to three tables."""
     failed = [record for record in bundle.records if bundle.outcome(record) is Outcome.FAILED]
-    measured = [(record, timing) for record in bundle.records if (timing := timed(record)) is not None]
-    rest = [record for record in bundle.records if timed(record) is None and bundle.outcome(record) is not Outcome.FAILED]
+    measured = bundle.measured
+    rest = [record for record in bundle.records if bundle.timed(record) is None and bundle.outcome(record) is not Outcome.FAILED]
     parts = [_head(bundle, failed, len(measured), rest)]
     if failed:
         parts.append(_table("Failed", ("Cell", "Why"), [(record.cell.id, bundle.ending(record)) for record in failed]))
@@ -39,8 +39,8 @@ def write(bundle: Bundle) -> bytes:
 def _head(bundle: Bundle, failed: Sequence[Record], measured: int, rest: Sequence[Record]) -> str:
     environment = bundle.environment
     suite = "" if environment is None or not environment.suite else f": {markdown(environment.suite)}"
-    verdict = f"{len(failed)} failed ({counted(failed)})" if failed else "nothing failed"
-    others = f", {len(rest)} without a time ({counted(rest)})" if rest else ""
+    verdict = f"{len(failed)} failed ({bundle.counted(failed)})" if failed else "nothing failed"
+    others = f", {len(rest)} without a time ({bundle.counted(rest)})" if rest else ""
     where = "" if environment is None else "\n\nOn " + markdown(_where(bundle))
     return f"## fabench{suite}\n\n**{verdict}**, {measured} measured{others}{where}"
 
