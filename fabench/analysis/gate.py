@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from fabench.analysis.estimate import Estimate
+from fabench.analysis.estimate import Estimate, Floats
 
 __all__ = ["Rule", "Verdict", "pairs_needed", "verdicts"]
 
@@ -51,7 +51,7 @@ class Rule:
 class Verdict:
     """One cell. `ratio` of head's time to base's with its 95 % interval; `p` is one-sided, towards the side it lies on, before correction.
 
-    `spread`: standard deviation of a pair's log ratio. `needed`: pairs that this spread would need to decide, None where decided.
+    `spread`: standard deviation of a pair's log ratio.
     """
 
     cell: str
@@ -60,66 +60,58 @@ class Verdict:
     pairs: int
     p: float
     spread: float
-    needed: int | None = None
 
 
-def _summary(values: Sequence[float]) -> tuple[float, float, float, float, int]:
-    """Mean, median, standard deviation (at least the least), standard error of the mean, count."""
-    data = np.asarray(values, dtype=np.float64)
-    spread = max(float(data.std(ddof=1)), _LEAST_SPREAD)
-    return float(data.mean()), float(np.median(data)), spread, spread / math.sqrt(len(data)), len(data)
-
-
-def _holm(p: Sequence[float], alpha: float) -> list[bool]:
+def _holm(p: Floats, alpha: float) -> list[bool]:
     """Which hypotheses are rejected at family-wise level `alpha`."""
-    order = sorted(range(len(p)), key=lambda index: p[index])
-    rejected = [False] * len(p)
-    for rank, index in enumerate(order):
-        if p[index] > alpha / (len(p) - rank):
-            break
-        rejected[index] = True
-    return rejected
+    order = np.argsort(p, kind="stable")
+    steps = alpha / np.arange(len(p), 0, -1)
+    passed = int(np.argmin(np.append(p[order] <= steps, False)))
+    rejected = np.zeros(len(p), dtype=bool)
+    rejected[order[:passed]] = True
+    return [bool(one) for one in rejected]
 
 
 def verdicts(pairs: Mapping[str, Sequence[float]], rule: Rule) -> list[Verdict]:
     """The cells' verdicts from their launch pairs so far (log ratios, two at least), in their order.
 
-    Looks are counted by `rule`, whatever was looked at: `alpha / len(looks)` holds at each, so that stopping early costs nothing.
+    Each look has `alpha / len(rule.looks)`, however many have been: stopping early costs nothing.
     """
-    found = [_summary(values) for values in pairs.values()]
-    slower_p = [float(stats.t.sf(mean / error, count - 1)) for mean, _, _, error, count in found]
-    faster_p = [1 - p for p in slower_p]
+    data = [np.asarray(values, dtype=np.float64) for values in pairs.values()]
+    counts = np.array([len(values) for values in data])
+    means = np.array([values.mean() for values in data])
+    middles = [float(np.median(values)) for values in data]
+    spreads = np.maximum([values.std(ddof=1) for values in data], _LEAST_SPREAD)
+    errors = spreads / np.sqrt(counts)
+    slower_p: Floats = stats.t.sf(means / errors, counts - 1)
     share = rule.alpha / len(rule.looks)
-    slower, faster = _holm(slower_p, share), _holm(faster_p, share)
+    slower, faster = _holm(slower_p, share), _holm(1 - slower_p, share)
+    halves = stats.t.ppf(0.975, counts - 1) * errors
     bound = math.log1p(rule.min_effect)
     result = []
-    for index, (cell, (mean, middle, spread, error, count)) in enumerate(zip(pairs, found, strict=True)):
-        half = float(stats.t.ppf(0.975, count - 1)) * error
-        if slower[index] and middle >= bound:
+    for index, cell in enumerate(pairs):
+        low, high = float(means[index] - halves[index]), float(means[index] + halves[index])
+        if slower[index] and middles[index] >= bound:
             verdict = "slower"
-        elif faster[index] and middle <= -bound:
+        elif faster[index] and middles[index] <= -bound:
             verdict = "faster"
-        elif mean - half > -bound and mean + half < bound:
+        elif -bound < low and high < bound:
             verdict = "equivalent"
         else:
             verdict = "undecided"
-        ratio = Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
-        needed = pairs_needed(spread, rule, len(found)) if verdict == "undecided" else None
-        result.append(Verdict(cell, verdict, ratio, count, min(slower_p[index], faster_p[index]), spread, needed))
+        p = float(min(slower_p[index], 1 - slower_p[index]))
+        ratio = Estimate(math.exp(means[index]), math.exp(low), math.exp(high))
+        result.append(Verdict(cell, verdict, ratio, int(counts[index]), p, float(spreads[index])))
     return result
 
 
-def pairs_needed(spread: float, rule: Rule, cells: int, effect: float | None = None, power: float = 0.95) -> int:
-    """Launch pairs after which a change of `effect` (twice `min_effect` if not given) is called slower with this power.
+def pairs_needed(spread: float, rule: Rule, cells: int, effect: float, power: float = 0.95) -> int | None:
+    """Launch pairs after which a change of `effect` is called slower with this power; None where `_MOST_PAIRS` would not do.
 
-    For a normal spread of the pairs; the hardest place in Holm's order. `_MOST_PAIRS` where no more would do.
+    For a normal spread of the pairs, at the hardest place in Holm's order.
     """
-    change = math.log1p(2 * rule.min_effect if effect is None else effect)
-    level = rule.alpha / len(rule.looks) / cells
-    bound = math.log1p(rule.min_effect)
-    for count in range(2, _MOST_PAIRS):
-        error = max(spread, _LEAST_SPREAD) / math.sqrt(count)
-        critical = max(float(stats.t.ppf(1 - level, count - 1)) * error, bound)
-        if stats.norm.cdf((change - critical) / error) >= power:
-            return count
-    return _MOST_PAIRS
+    counts = np.arange(2, _MOST_PAIRS + 1)
+    errors = max(spread, _LEAST_SPREAD) / np.sqrt(counts)
+    critical = np.maximum(stats.t.ppf(1 - rule.alpha / len(rule.looks) / cells, counts - 1) * errors, math.log1p(rule.min_effect))
+    enough = stats.norm.cdf((math.log1p(effect) - critical) / errors) >= power
+    return int(counts[np.argmax(enough)]) if enough.any() else None
