@@ -46,6 +46,7 @@ Set: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--set", help="Replace a setting, e.g. measure.max_s=0.2 or budget.memory=2GiB.", metavar="KEY=VALUE"),
 ]
+Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Wait while another fabench uses the device.")]
 Results: TypeAlias = Annotated[Path, typer.Option("--results", help="Folder of run folders.")]
 Reports: TypeAlias = Annotated[Path, typer.Option("--reports", help="Folder of reports.")]
 

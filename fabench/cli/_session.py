@@ -14,9 +14,15 @@ from fabench.errors import StoreError, WorkerError
 from fabench.schema import Measure
 from fabench.suite import Planned, Suite
 from fabench.sweep.launch import ForkServer
+from fabench.sweep.lock import exclusive
 from fabench.sweep.run import memory_limit
 
-__all__ = ["Session", "measuring", "open_session", "stored_noise"]
+__all__ = ["Session", "measuring", "open_session", "say", "stored_noise"]
+
+
+def say(text: str) -> None:
+    """A line for the user beside everything else."""
+    notes.print(safe(text))
 
 
 def stored_noise(facts: Mapping[str, Any], built: Mapping[str, Any], measure: Measure) -> dict[str, Any] | None:
@@ -51,10 +57,10 @@ def measuring(measure: Measure) -> Iterator[tuple[ForkServer, Mapping[str, Any]]
 
 
 @contextmanager
-def open_session(suite: Suite) -> Iterator[Session]:
-    """Starts the measuring side, resolves "auto" (a GPU if there is one) and plans the cells.
+def open_session(suite: Suite, wait: bool = False) -> Iterator[Session]:
+    """Starts the measuring side, resolves "auto" (a GPU if there is one), takes the devices for itself and plans the cells.
 
-    Raises WorkerError if none of the devices asked for is there. A device that is missing beside others that are there leaves its
+    Raises WorkerError if none of the devices asked for is there, or another fabench uses one of them (`wait` waits). A device that is missing beside others that are there leaves its
     cells as unsupported, with the reason.
     """
     with measuring(suite.measure) as (server, built):
@@ -67,8 +73,9 @@ def open_session(suite: Suite) -> Iterator[Session]:
         if len(missing) == len(devices):
             raise WorkerError("; ".join(missing) + "; run on another one with --device, or see `fabench doctor`")
         first = next(name for name, facts in devices.items() if "missing" not in facts)
-        for facts in devices.values():
-            if "missing" not in facts and (sheet := stored_noise(facts, built, suite.measure)) is not None:
-                facts["noise"] = sheet
-        limit = memory_limit(suite, available_bytes())
-        yield Session(server, built, devices, suite.plan(auto), limit, first)
+        with exclusive(devices, say, wait, "wait for it with --wait, or take another device with --device"):
+            for facts in devices.values():
+                if "missing" not in facts and (sheet := stored_noise(facts, built, suite.measure)) is not None:
+                    facts["noise"] = sheet
+            limit = memory_limit(suite, available_bytes())
+            yield Session(server, built, devices, suite.plan(auto), limit, first)

@@ -25,6 +25,7 @@ def command(
     n: o.N = None, heads: o.Heads = None, d_k: o.DK = None, d_v: o.DV = None, dtype: o.Dtype = None, mode: o.Mode = None,
     normalisation: o.Normalisation = None, mask: o.Mask = None, scope: o.Scope = None,
     implementation: o.Implementation = None, device: o.Device = None, where: o.Where = None, settings: o.Set = None,
+    wait: o.Wait = False,
     as_json: Annotated[bool, typer.Option("--json", help="Records as JSON lines on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the last lines.")] = False,
 ) -> int:  # fmt: skip
@@ -36,7 +37,7 @@ def command(
     wanted = load(suite, chosen, where)
     wanted = replace(wanted, measure=replace(wanted.measure, check_only=True))
     records: list[Record] = []
-    with open_session(wanted) as session, Show({}, quiet, as_json) as show:
+    with open_session(wanted, wait) as session, Show({}, quiet, as_json) as show:
         sweep(wanted, Schedule(session.planned, []), session.server, session.limit_bytes, records.append, show)
     notes.print(safe(counts(records)))
     if failures(records, wanted):

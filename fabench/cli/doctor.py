@@ -12,11 +12,12 @@ import typer
 
 from fabench import noise
 from fabench.cli._console import data, notes, safe
-from fabench.cli._session import measuring, stored_noise
+from fabench.cli._session import measuring, say, stored_noise
 from fabench.codec import encode
 from fabench.environment import child_settings, collect, default_threads, utc_now
 from fabench.errors import ExitCode, StoreError, WorkerError
 from fabench.schema import Measure
+from fabench.sweep.lock import exclusive
 from fabench.units import format_bytes, format_duration, format_rate
 
 __all__ = ["command"]
@@ -54,8 +55,9 @@ def command(
             devices = {name: dict(facts) for name, facts in server.describe(["cpu", "cuda"]).items()}
             for name, facts in devices.items():
                 if "missing" not in facts:
-                    facts["noise"] = _noise(server, name, facts, built, measure, noise_s)
-                    facts["peaks"] = dict(server.rates(name))
+                    with exclusive({name: facts}, say, mend="run doctor again when it has ended"):
+                        facts["noise"] = _noise(server, name, facts, built, measure, noise_s)
+                        facts["peaks"] = dict(server.rates(name))
             settings = {key: value for key, value in child_settings(measure).items() if not key.startswith("FABENCH_")}
             findings["environment"] = json.loads(encode(collect("", "", (), devices, built, settings)))
     except WorkerError as error:

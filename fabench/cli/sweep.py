@@ -36,7 +36,7 @@ def command(
     implementation: o.Implementation = None, device: o.Device = None, where: o.Where = None, settings: o.Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with predicted time and memory, and measure nothing.")] = False,
     resume: Annotated[str | None, typer.Option("--resume", metavar="RUN", help="Measure what this run folder (or `latest`) lacks.")] = None,
-    results: o.Results = Path("results"), reports: o.Reports = Path("reports"),
+    wait: o.Wait = False, results: o.Results = Path("results"), reports: o.Reports = Path("reports"),
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the report at the end.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Records as JSON lines on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the last lines.")] = False,
@@ -58,7 +58,7 @@ def command(
         wanted = load(suite, chosen, where)
     if dry_run:
         return _dry_run(wanted, results)
-    return _measure(wanted, earlier, results, reports if report else None, as_json, quiet)
+    return _measure(wanted, earlier, results, reports if report else None, as_json, quiet, wait)
 
 
 def _earlier(resume: str, results: Path, suite: str | None) -> tuple[Run, Suite]:
@@ -142,11 +142,13 @@ def _folder(session: Session, suite: Suite, earlier: Run | None, environment: En
         folder.close()
 
 
-def _measure(suite: Suite, earlier: Run | None, results: Path, reports: Path | None, as_json: bool, quiet: bool) -> int:
+def _measure(
+    suite: Suite, earlier: Run | None, results: Path, reports: Path | None, as_json: bool, quiet: bool, wait: bool
+) -> int:
     done = list(earlier.records) if earlier is not None else []
     path: Path | None = None
     try:
-        with open_session(suite) as session:
+        with open_session(suite, wait) as session:
             environment = _environment(suite, session, earlier)
             with _folder(session, suite, earlier, environment, results) as folder:
                 path = folder.path
