@@ -60,8 +60,8 @@ def measuring(measure: Measure) -> Iterator[tuple[ForkServer, Mapping[str, Any]]
 def open_session(suite: Suite, wait: bool = False) -> Iterator[Session]:
     """Starts the measuring side, resolves "auto" (a GPU if there is one), takes the devices for itself and plans the cells.
 
-    Raises WorkerError if none of the devices asked for is there, or another fabench uses one of them (`wait` waits). A device that is missing beside others that are there leaves its
-    cells as unsupported, with the reason.
+    Raises WorkerError if none of the devices asked for is there, or another fabench uses one of them (`wait` waits). A device that is
+    missing beside others that are there leaves its cells as unsupported, with the reason.
     """
     with measuring(suite.measure) as (server, built):
         wanted = suite.devices
