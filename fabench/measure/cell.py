@@ -10,17 +10,19 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from fabench import devices
 from fabench.attention import base
 from fabench.catalogue import Facts
 from fabench.devices.base import Device, Unfit, Work
 from fabench.measure import check, failure, flop, inputs, memory, subject, timing
-from fabench.schema import Job, Record, Status
+from fabench.schema import Job, Measure, Record, Status, Telemetry, Timing
 from fabench.units import format_bytes
 
-__all__ = ["run"]
+__all__ = ["Timer", "run"]
+
+Timer: TypeAlias = Callable[[Device, Work, Measure, timing.FirstCall, Callable[[str], None]], tuple[Timing, Telemetry]]
 
 
 @dataclass
@@ -56,21 +58,21 @@ class _SoFar:
         self.record = replace(self.record, status=status, reason=reason)
 
 
-def run(job: Job, announce: Callable[[str], None]) -> Record:
-    """Measures one cell in this process. `announce` is told each phase's name as it begins."""
+def run(job: Job, announce: Callable[[str], None], timer: Timer = timing.time_call) -> Record:
+    """Measures one cell in this process. `announce` is told each phase's name as it begins; `timer` is who takes the samples."""
     phases = _Phases([announce])
     so_far = _SoFar(
         Record(cell=job.cell, status=Status.CRASHED, reason="did not start", memory_limit_bytes=job.memory_limit_bytes)
     )
     try:
-        _run(job, so_far, phases)
+        _run(job, so_far, phases, timer)
     except Exception as error:  # every cell ends as a record, with whatever was measured before
         so_far.record = failure.ended(so_far.record, error, phases.current, job.cell.device)
     phases.enter("end")
     return replace(so_far.record, phases_s=phases.seconds)
 
 
-def _run(job: Job, so_far: _SoFar, phases: _Phases) -> None:
+def _run(job: Job, so_far: _SoFar, phases: _Phases, timer: Timer) -> None:
     cell, measure = job.cell, job.measure
     phases.enter("prepare")
     device = devices.base.load(cell.device)
@@ -88,11 +90,11 @@ def _run(job: Job, so_far: _SoFar, phases: _Phases) -> None:
     so_far.add(configuration=implementation.configuration(cell.case, cell.device))
     with device.measuring(cell.id) as follow:
         phases.listeners.append(follow)
-        _measure(job, device, implementation, function, so_far, phases)
+        _measure(job, device, implementation, function, so_far, phases, timer)
 
 
 def _measure(
-    job: Job, device: Device, implementation: base.Implementation, function: str, so_far: _SoFar, phases: _Phases
+    job: Job, device: Device, implementation: base.Implementation, function: str, so_far: _SoFar, phases: _Phases, timer: Timer
 ) -> None:
     cell, measure, facts = job.cell, job.measure, implementation.facts
     phases.enter("inputs")
@@ -106,7 +108,7 @@ def _measure(
     call()  # the mode's own callable once: bwd and fwd run other code than the check (no graph, a kept graph)
     work = Work(call, measured.touched_bytes, measured.another, facts.synchronises)
     try:
-        times, telemetry = timing.time_call(device, work, measure, first, phases.enter)
+        times, telemetry = timer(device, work, measure, first, phases.enter)
     except Unfit as error:
         so_far.end(Status.UNSUPPORTED, f"no clock can time it: {error}")
         return

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, Any
 
 from fabench.codec import DecodeError, decode, encode
@@ -33,10 +34,19 @@ _TAIL_BYTES = 4000
 
 
 class ForkServer:
-    """Starts on first use, and again if it was killed. `command` is the measuring side; another one can speak its protocol."""
+    """Starts on first use, and again if it was killed. `command` is the measuring side; another one can speak its protocol.
 
-    def __init__(self, measure: Measure, command: Sequence[str] = (sys.executable, "-m", "fabench.measure.server")) -> None:
+    `tree`: the checkout whose fabench measures; None is this one.
+    """
+
+    def __init__(
+        self,
+        measure: Measure,
+        command: Sequence[str] = (sys.executable, "-m", "fabench.measure.server"),
+        tree: Path | None = None,
+    ) -> None:
         self._command = list(command)
+        self._tree = tree
         self._settings = child_settings(measure)
         self._threads = int(self._settings["OMP_NUM_THREADS"])
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,13 +58,15 @@ class ForkServer:
         """Starts the server and waits until it has imported torch."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         environment = os.environ | self._settings | {"FABENCH_PARENT": str(os.getpid())}
+        if self._tree is not None:
+            environment["PYTHONPATH"] = str(self._tree)
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-            env=environment, start_new_session=True,
+            env=environment, cwd=self._tree, start_new_session=True,
         )  # fmt: skip
         self._buffer = b""
-        for message in self._messages(time.monotonic() + _START_TIMEOUT_S):
+        for message in self.messages(time.monotonic() + _START_TIMEOUT_S):
             if message.get("event") == "ready":
                 return message
         why = self._tail() or "it gave no reason"
@@ -75,8 +87,8 @@ class ForkServer:
 
     def _ask(self, request: dict[str, Any]) -> Mapping[str, Any]:
         value: Mapping[str, Any] | None = None
-        self._send(request)
-        for message in self._messages(time.monotonic() + _ANSWER_TIMEOUT_S):
+        self.send(request)
+        for message in self.messages(time.monotonic() + _ANSWER_TIMEOUT_S):
             if message.get("event") == "answer":
                 value = message["value"]
             elif message.get("event") == "ended":
@@ -107,14 +119,12 @@ class ForkServer:
         if self._process is None or self._process.poll() is not None:
             self.start()
         mark, kills = self._log_size(), oom_kills()
-        self._send({"kind": "cell", "job": job})
+        self.send({"kind": "cell", "job": job})
         record, phase, code = None, "start", None
         deadline = time.monotonic() + timeout_s
-        for message in self._messages(deadline):
+        for message in self.messages(deadline):
             event = message.get("event")
-            if event == "started":
-                self._child = message["pid"]
-            elif event == "phase":
+            if event == "phase":
                 phase = message["name"]
                 on_phase(phase)
             elif event == "answer":
@@ -169,7 +179,8 @@ class ForkServer:
                 os.killpg(self._child, signal.SIGKILL)
             self._child = None
 
-    def _send(self, request: dict[str, Any]) -> None:
+    def send(self, request: Mapping[str, Any]) -> None:
+        """One request, or one line to the process that answers one. Starts the server if it does not run."""
         if self._process is None or self._process.poll() is not None:
             self.start()
         assert self._process is not None and self._process.stdin is not None
@@ -179,7 +190,7 @@ class ForkServer:
         except OSError:
             return  # the server just died: reading finds the end of its output and says so
 
-    def _messages(self, deadline: float) -> Iterator[dict[str, Any]]:
+    def messages(self, deadline: float) -> Iterator[dict[str, Any]]:
         """Messages until the deadline or the end of the server's output. What is no message (a torn line) is passed over."""
         assert self._process is not None and self._process.stdout is not None
         pipe = self._process.stdout.fileno()
@@ -189,6 +200,7 @@ class ForkServer:
                 with contextlib.suppress(ValueError):
                     message = json.loads(line)
                     if isinstance(message, dict):
+                        self._follow(message)
                         yield message
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([pipe], [], [], left)[0]:
@@ -197,6 +209,13 @@ class ForkServer:
             if not data:
                 return
             self._buffer += data
+
+    def _follow(self, message: Mapping[str, Any]) -> None:
+        """Keeps in mind which child has to be killed."""
+        if message.get("event") == "started":
+            self._child = message["pid"]
+        elif message.get("event") == "ended":
+            self._child = None
 
     def _log_size(self) -> int:
         return 0 if self._log is None else os.fstat(self._log.fileno()).st_size
