@@ -19,6 +19,7 @@ only where the processor counts cycles (aperfmperf); without that, it is a const
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = ["HostObserver"]
 
 _APART_S = 0.05
 _RESOLVED_STEPS = 20
+_PROCESSOR = re.compile(r"cpu(?P<number>\d+) \d+ \d+ \d+ (?P<idle>\d+) (?P<wait>\d+) \d+ \d+ (?P<steal>\d+)")
 _LAST_PROCESSOR = 36  # of the fields of /proc/*/stat that follow the name
 
 
@@ -104,10 +106,10 @@ def _steps(text: str, processors: set[int]) -> tuple[int | None, int | None]:
     """Idle (waiting for disks included) and stolen steps of these processors; None where one of them is not there."""
     idle = steal = seen = 0
     for line in text.splitlines():
-        name, *fields = line.split()
-        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in processors and len(fields) >= 8:
-            idle += int(fields[3]) + int(fields[4])
-            steal += int(fields[7])
+        found = _PROCESSOR.match(line)
+        if found is not None and int(found["number"]) in processors:
+            idle += int(found["idle"]) + int(found["wait"])
+            steal += int(found["steal"])
             seen += 1
     return (idle, steal) if seen == len(processors) > 0 else (None, None)
 
