@@ -5,8 +5,8 @@ in counters. `cpu_time` must be there and repeats `real_time`, because processor
 the whole sampling, per call, is the counter `cpu_mean_ns`.
 
 A cell without a time is a row with `error_occurred` and `error_message`. Google's own writer gives such a row times of 0, which its
-compare.py takes for measured (its overall mean becomes 0). Here the row has no time at all, and `run_type` is aggregate, since
-compare.py expects times in every other row.
+compare.py takes for measured (its overall mean becomes 0). Here the row has no time at all; it is an aggregate with a name of its own,
+"error", since compare.py expects times in every other row and in all rows of a name.
 Its documentation: docs/tools.md and docs/user_guide.md of google/benchmark.
 """
 
@@ -57,7 +57,7 @@ def _rows(record: Record, index: int, bundle: Bundle) -> Iterator[dict[str, Any]
             "error_occurred": True,
             "error_message": bundle.ending(record),
         }
-        yield {"name": record.cell.id, **head, **error}
+        yield {"name": f"{record.cell.id}_error", **head, **error}
         return
     count = len(timing.samples_s)
     head |= {"repetitions": count, "threads": timing.threads or 1}

@@ -84,7 +84,7 @@ class CellItem(pytest.Item):
             return
         expected = record.cell.id in bundle.expected
         if outcome is not Outcome.FAILED and not expected:
-            pytest.skip(str(record.reason))
+            pytest.skip(record.reason or bundle.ending(record))
         if expected and not self.config.getoption("runxfail"):
             pytest.xfail(bundle.ending(record))
         pytest.fail(bundle.ending(record), pytrace=False)
