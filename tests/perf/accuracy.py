@@ -160,9 +160,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     noises, tools = given.noises.split(","), given.tools.split(",")
-    for name, known in [*((name, NOISES) for name in noises), *((name, STOPWATCHES) for name in tools)]:
-        if name not in known:
-            parser.error(f"{name!r} is not known; there are {', '.join(known)}")
+    wanted: list[tuple[list[str], list[str]]] = [(noises, list(NOISES)), (tools, list(STOPWATCHES))]
+    for names, known in wanted:
+        for name in names:
+            if name not in known:
+                parser.error(f"{name!r} is not known; there are {', '.join(known)}")
     for reason in filter(None, map(missing, tools)):
         print(reason, file=sys.stderr)
     tools = [tool for tool in tools if missing(tool) is None]

@@ -66,8 +66,8 @@ def _bursts_median() -> float:
     share = _ENTER / (_ENTER + _LEAVE)
 
     def above_half(x: float) -> float:
-        body, burst = stats.norm.cdf([math.log(x) / _BODY, math.log(x / _BURST) / _BODY])
-        return float((1 - share) * body + share * burst) - 0.5
+        body, burst = (float(stats.norm.cdf(math.log(x / level) / _BODY)) for level in (1.0, _BURST))
+        return (1 - share) * body + share * burst - 0.5
 
     return float(optimize.brentq(above_half, 0.9, 1.3))
 
