@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import platform
+from pathlib import Path
 from typing import Any
 
 import torch
+
+import fabench
 
 __all__ = ["facts"]
 
@@ -18,6 +21,7 @@ def facts() -> dict[str, Any]:
     """What the parent wants to know of the measuring side's interpreter and torch."""
     settings = (line.strip("- ").strip() for line in torch.__config__.show().splitlines())
     return {
+        "package": str(Path(fabench.__file__).parent),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,

@@ -3,6 +3,7 @@
     python -m fabench.measure.server        requests on standard input, answers on standard output, one JSON document a line
 
     {"kind": "cell", "job": {...}}          -> "started", "phase"..., "answer" (a record), "ended"
+    {"kind": "duet", "job": {...}, "slow_down": 0.0}      a cell that is timed ping by ping: see `duet`
     {"kind": "describe", "devices": [...]}  -> "started", "answer" (facts, or {"missing": why}), "ended"
     {"kind": "rates" | "noise", "device": "cpu", "threads": 1}     ("noise": and the "work" that an earlier launch answered)
 
@@ -73,16 +74,23 @@ class _Answers:
             data = data[os.write(self._descriptor, data) :]
 
 
-def _answer(request: dict[str, Any], answers: _Answers) -> None:
-    """What a child does: answers one request."""
+def _answer(request: dict[str, Any], answers: _Answers, requests: IO[bytes]) -> None:
+    """What a child does: answers one request. What it is told on the way stands in `requests`, which the server leaves alone meanwhile."""
     kind = request.get("kind")
-    if kind == "cell":
+    if kind in ("cell", "duet"):
         from fabench.measure import cell
+        from fabench.measure.duet import Duet
+        from fabench.measure.timing import time_call
 
         job = from_json(Job, json.dumps(request["job"]))
         # A CUDA process reserves far more address space than it uses.
         _limit_memory(job.address_space_bytes if job.cell.device == "cpu" else None)
-        record: Record = cell.run(job, lambda name: answers.send("phase", name=name))
+        timer = (
+            time_call
+            if kind == "cell"
+            else Duet(lambda: requests.readline().decode(), answers.send, request.get("slow_down", 0.0))
+        )
+        record: Record = cell.run(job, lambda name: answers.send("phase", name=name), timer)
         answers.send_raw(f'{{"event":"answer","value":{to_json(record)}}}')
     elif kind == "describe":
         answers.send("answer", value={name: _describe(name, request) for name in request["devices"]})
@@ -107,7 +115,7 @@ def _describe(name: str, request: dict[str, Any]) -> dict[str, Any]:
     return device.describe()
 
 
-def _serve(request: dict[str, Any], answers: _Answers) -> None:
+def _serve(request: dict[str, Any], answers: _Answers, requests: IO[bytes]) -> None:
     server = os.getpid()
     child = os.fork()
     if child == 0:
@@ -115,7 +123,7 @@ def _serve(request: dict[str, Any], answers: _Answers) -> None:
         try:
             os.setpgid(0, 0)
             _die_with(server)
-            _answer(request, answers)
+            _answer(request, answers, requests)
             status = 0
         except BaseException as error:  # the parent must hear why
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
@@ -152,7 +160,7 @@ def main() -> None:
     gc.freeze()  # children inherit a heap that their collector need not walk (0.2 s per cell)
     answers.send("ready", **facts)
     for line in requests:
-        _serve(json.loads(line), answers)
+        _serve(json.loads(line), answers, requests)
 
 
 if __name__ == "__main__":
