@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "fabench"
 
 # Each room with the rooms of this project it may import, lowest floor first.
 WORDS = ["errors", "units", "linux", "codec", "sheet", "case", "measured", "median", "schema", "paired"]
-QUESTION = ["catalogue", "sources", "cost", "suite", "host", "environment", "noise", "store"]
+QUESTION = ["catalogue", "sources", "cost", "suite", "host", "environment", "noise", "lines", "store"]
 CHILD = ["kernels", "attention", "inspect", "devices", "models", "measure"]
 MAY_IMPORT = {
     **{room: WORDS[:index] for index, room in enumerate(WORDS)},

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-import fabench
-
 __all__ = ["facts"]
 
 for _module in ("torch._dynamo", "torch.profiler", "torch.utils.flop_counter", "fabench.measure.cell", "fabench.devices.cpu"):
@@ -21,7 +19,7 @@ def facts() -> dict[str, Any]:
     """What the parent wants to know of the measuring side's interpreter and torch."""
     settings = (line.strip("- ").strip() for line in torch.__config__.show().splitlines())
     return {
-        "package": str(Path(fabench.__file__).parent),
+        "package": str(Path(__file__).resolve().parents[1]),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
