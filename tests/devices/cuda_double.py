@@ -147,6 +147,7 @@ class Double:
     upload_s: float = 200e-6  # a graph's first replay
     drift_s: float = 0.0  # every kernel takes so much longer than the one before
     load_s: float = 0.0  # a kernel's first launch: lazily loaded modules, tuning
+    held_up_s: float = 0.0  # the host, once, before it launches the next blocker
     queue_depth: int = 1024
     sleep_hz: float = 1.7e9
     l2_bytes: int = 50 * 2**20
@@ -239,6 +240,7 @@ class Double:
         self.spend(0.0)
 
     def sleep(self, cycles: int) -> None:
+        self.now_s, self.held_up_s = self.now_s + self.held_up_s, 0.0
         self.sleeps.append(cycles / self.sleep_hz)
         self.launch(Kernel(cycles / self.sleep_hz))
 
