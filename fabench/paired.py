@@ -1,4 +1,7 @@
-"""One cell of one launch pair, as stored: two fresh processes, base and head, that took turns call by call. One line of `pairs.jsonl`."""
+"""A gate as stored: what was compared with what (`gate.json`), and one line of `pairs.jsonl` for each cell of each launch pair.
+
+A launch pair is two fresh processes, base and head, that took turns call by call.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,39 @@ import math
 from dataclasses import dataclass
 
 from fabench.median import median
-from fabench.schema import Cell, Record
+from fabench.schema import SCHEMA_VERSION, Cell, Environment, Record
 
-__all__ = ["Paired"]
+__all__ = ["GateRun", "Paired", "Sources"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What one side ran: the commit ("+" where files differ from it), and hashes of what decides a number; see `fabench.sources`."""
+
+    commit: str
+    revision: str
+    harness: str
+    implementations: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class GateRun:
+    """What a gate compares, and by which rule. `dependencies`: files that state them and differ; both sides ran with head's packages.
+
+    `slow_down`: work planted beside head's calls (a self-test), as a share; 0 for a gate.
+    """
+
+    base: Sources
+    head: Sources
+    environment: Environment
+    seed: int
+    min_effect: float
+    alpha: float
+    looks: tuple[int, ...]
+    slow_down: float = 0.0
+    slowed: str | None = None
+    dependencies: tuple[str, ...] = ()
+    schema: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True)
