@@ -81,8 +81,8 @@ def _warm(device: Device, calls: Mapping[str, Call]) -> None:
 
 
 def _median(device: Device, call: Call, seconds: float, side: int) -> dict[str, Any]:
-    """One median as a cell would take it, with less patience: a launch has a dozen of them."""
-    measure = Measure(warmup_s=0.02, warmup_max_s=0.04, max_s=max(0.1, 12 * seconds), witness=False)
+    """One median as a cell takes it, with less patience: a launch has a dozen of them. Short work gets as many samples as it would there."""
+    measure = Measure(warmup_s=0.02, warmup_max_s=0.04, max_s=max(0.21, 15 * seconds), witness=False)
     timing, _ = time_call(device, Work(call, 2 * side * side * _BYTES), measure, FirstCall(seconds), lambda phase: None)
     count = len(timing.samples_s)
     return {
