@@ -15,7 +15,22 @@ from typing import Any
 import numpy as np
 
 from fabench import cost
-from fabench.schema import Case, Cell, Check, Environment, Memory, Record, Status, TensorError, Timing
+from fabench.schema import (
+    Case,
+    Cell,
+    Check,
+    Environment,
+    GpuLook,
+    HostLoad,
+    Ledger,
+    Memory,
+    Record,
+    Status,
+    Telemetry,
+    TensorError,
+    Timing,
+    Witness,
+)  # fmt: skip
 
 __all__ = ["IMPLEMENTATIONS", "TRUTH", "N", "Truth", "curve", "ended", "environment", "many", "measured", "records", "true_time"]
 
@@ -71,6 +86,8 @@ def true_time(case: Case, truth: Truth) -> float:
 def _memory(case: Case, truth: Truth, cuda: bool) -> Memory:
     known = _cost(case, truth.time_order, truth.memory_order)
     peak = known.input_bytes + known.working_bytes
+    saved = known.saved_bytes or 0
+    ledger = Ledger(known.input_bytes, 0, 0, known.output_bytes, saved, known.working_bytes - known.output_bytes - saved, 0)
     return Memory(
         baseline_bytes=known.input_bytes,
         peak_bytes=peak,
@@ -81,7 +98,17 @@ def _memory(case: Case, truth: Truth, cuda: bool) -> Memory:
         rss_peak_bytes=peak + 300 * 2**20,
         reserved_bytes=peak + 2**21 if cuda else None,
         process_bytes=peak + 500 * 2**20 if cuda else None,
+        ledger=ledger,
     )
+
+
+def _beside(wall_s: float, cuda: bool) -> Telemetry:
+    """A quiet host, and a GPU at its clocks that nobody else uses."""
+    host = HostLoad(wall_s, 1, others_cpu_s=0.001 * wall_s, steal_s=0.0, run_queue=0)
+    if not cuda:
+        return Telemetry(host)
+    looks = tuple(GpuLook(at, 1_755_000_000, 2_619_000_000, 420.0, 51, ()) for at in (-0.01, wall_s / 2, wall_s))
+    return Telemetry(host, looks, foreign_processes=0, foreign_bytes=0, ecc_errors=0)
 
 
 def _started(index: int) -> str:
@@ -89,9 +116,14 @@ def _started(index: int) -> str:
 
 
 def measured(cell: Cell, samples_s: Sequence[float], truth: Truth | None = None, index: int = 0, error: float = 2e-7) -> Record:
-    """A record with status ok and these samples."""
+    """A record with status ok and these samples, measured as it should be: nothing but the samples can be held against it."""
     truth = truth or TRUTH[cell.implementation]
-    case, first = cell.case, float(max(samples_s)) * 3
+    case, first, cuda = cell.case, float(max(samples_s)) * 3, cell.device.startswith("cuda")
+    samples, loops = tuple(samples_s), max(1, round(1e-3 / first))
+    wall_s = 1.05 * sum(samples) * loops
+    witness = (
+        Witness("cuda_host", samples[:7], loops, paired=False) if cuda else Witness("monotonic_raw", samples, loops, paired=True)
+    )
     return Record(
         cell=cell,
         status=Status.OK.value,
@@ -100,19 +132,27 @@ def measured(cell: Cell, samples_s: Sequence[float], truth: Truth | None = None,
         memory_order=truth.memory_order,
         check=Check(True, (TensorError("output", error, error * 5, 1e-5),)),
         timing=Timing(
-            clock="event" if cell.device.startswith("cuda") else "perf_counter",
-            samples_s=tuple(samples_s),
-            loops=max(1, round(1e-3 / first)),
+            clock="cuda_event" if cuda else "perf_counter",
+            samples_s=samples,
+            loops=loops,
             warmup_s=0.1,
             warmup_calls=10,
             stopped_by="target",
             cache="hot",
             first_call_s=first,
+            warmup_converged=True,
+            launch_s=1e-5 if cuda else None,
+            queued=len(samples) if cuda else None,
+            blocked=True if cuda else None,
+            witness=witness,
             threads=1,
-            minor_faults=(0,) * len(samples_s),
-            involuntary_switches=(0,) * len(samples_s),
+            minor_faults=None if cuda else (0,) * len(samples),
+            involuntary_switches=None if cuda else (0,) * len(samples),
+            cpu_s=0.99 * wall_s,
+            wall_s=wall_s,
         ),
-        memory=_memory(case, truth, cell.device.startswith("cuda")),
+        memory=_memory(case, truth, cuda),
+        telemetry=_beside(wall_s, cuda),
         flop=_cost(case, truth.time_order, truth.memory_order).flop,
         phases_s={"inputs": 0.01, "check": 0.05, "timing": 0.2, "memory": 0.02, "total": 0.3},
         started_at=_started(index),

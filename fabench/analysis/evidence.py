@@ -152,7 +152,7 @@ def _memory(memory: Memory | None, limit_bytes: int | None, facts: Facts) -> Ite
         return
     residual = memory.ledger.residual_bytes if memory.ledger is not None else 0
     if residual:
-        large = abs(residual) > 0.05 * max(0, memory.delta_bytes)
+        large = 20 * abs(residual) > memory.delta_bytes
         yield Doubt(Code.LEDGER_OPEN, f"{residual:,} bytes belong to no line", "C" if large else "B")
     used, full = share(memory.peak_bytes, limit_bytes), share(memory.device_bytes, facts.memory_bytes)
     if used is not None and used > 0.9:

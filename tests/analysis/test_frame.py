@@ -81,5 +81,5 @@ def test_ten_thousand_records_are_quick() -> None:
     found = synthetic.many(10_000)
     start = time.perf_counter()
     frame = tidy(found)
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 20  # a step that grew with the square of their number would take minutes
     assert len(frame) == 10_000 and np.isfinite(frame["predicted_flop"]).all()
