@@ -1,8 +1,20 @@
-"""Time per call: the best clock that fits, warm-up until calls stop getting faster, loops by calibration, samples until the median is known.
+"""Time per call: warm-up until calls stop getting faster, the best clock that fits, loops by calibration, samples until the median is known.
 
-Sampling stops at the first of: the relative half-width of the median's 95 % interval is at most `target`, after at least
-`min_samples`; or `max_s` is used up, after at least three samples unless those would take four times `max_s`. Which of both is
-recorded. Samples keep their order; none is dropped.
+**Warm-up** takes `warmup_s`, then goes on while calls get faster, at most until `warmup_max_s`: the last two windows, a third of
+`warmup_s` each, are compared by the intervals of their medians. Steady calls are done within `warmup_s`.
+
+**Loops** make a sample last `min_sample_s` and ten steps of the clock. The host's time per call may mislead (launches that wait for
+each other, a cold cache), so the clock's first sample may correct them.
+
+**Sampling** stops at the first of: the half-width of the median's 95 % interval is at most `target`; or `max_s` is used up, after at
+least three samples unless those would take four times `max_s`. Which of both is recorded. Stopping by luck is guarded against:
+- The interval knows that samples repeat each other (`fabench.median`).
+- The first look at it is after `min_samples` and 70 samples, or a third of `max_s` where that is less. States of the host that last
+  longer than the sampling can't be seen in it: simulated with states of 5 to 20 samples, 1 % apart, the interval covers the true
+  median in 96 % of the runs if there is time for 70 samples before the first look, in 85 % if for 33, and in 59 % if for 10.
+- Each further look has a quarter more samples: looking after each one would stop where the width happens to be small.
+
+Samples keep their order; none is dropped.
 """
 
 from __future__ import annotations
@@ -10,18 +22,27 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fabench.devices.base import Batch, Device, Stopwatch, Unfit, Work
 from fabench.measured import Telemetry, Timing, Witness
-from fabench.median import half_width, median
+from fabench.median import half_width, interval_rank, median
 from fabench.schema import Measure
 
 __all__ = ["FirstCall", "time_call"]
 
+_FASTER = 0.01  # relative: what counts as getting faster
+_FASTER_OF_FEW = 0.05  # the same where a window has too few calls for an interval
+_STEPS = 10  # of the clock, in one sample at least
+_CALIBRATIONS = 3
+_MOST_GROWTH = 1000
+_SEEN = 70  # samples before the first look at the interval
+_UNSEEN_SHARE = 1 / 3  # of max_s, after which the first look comes in any case
+_NEXT_LOOK = 1.25
 _PATIENCE = 4
-_WITNESS_SAMPLES = 7
+_WITNESS_SAMPLES = (3, 7)  # fewest worth taking, and most
+_WITNESS_SHARE = 0.1  # of max_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +55,10 @@ class FirstCall:
     autotune_s: float | None = None
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Warm:
+    """`converged`: None where there was a single call, so nothing to compare."""
+
     seconds: float
     calls: int
     per_call_s: float
@@ -46,6 +69,7 @@ class _Warm:
 class _Samples:
     """What the batches of one stopwatch add up to."""
 
+    loops: int
     seconds: list[float] = field(default_factory=list)
     witness: list[float] = field(default_factory=list)
     faults: list[int] = field(default_factory=list)
@@ -53,6 +77,7 @@ class _Samples:
     launches: list[float] = field(default_factory=list)
     blocked: bool | None = None
     largest: int = 0
+    stopped_by: str = "time"
 
     def add(self, batch: Batch) -> None:
         self.seconds += batch.samples_s
@@ -67,22 +92,90 @@ class _Samples:
 
 
 def _warm_up(device: Device, work: Work, measure: Measure) -> _Warm:
-    """Calls for `warmup_s`, at least once; the last call's time is the estimate that loops are calibrated with."""
+    """Calls in groups of about one sample, each waited for; the last window's median is the estimate that loops begin with."""
     start = device.now_s()
-    calls, elapsed, last = 0, 0.0, math.inf
-    while calls == 0 or elapsed < measure.warmup_s:
+    most_s, window_s = max(measure.warmup_s, measure.warmup_max_s), measure.warmup_s / 3
+    ends: list[float] = []
+    groups: list[float] = []
+    calls, group = 0, 1
+    while True:
         before = device.now_s()
-        work.call()
+        for _ in range(group):
+            work.call()
         device.synchronise()
         after = device.now_s()
-        last, elapsed, calls = after - before, after - start, calls + 1
-    return _Warm(elapsed, calls, last, None)
+        calls += group
+        groups.append((after - before) / group)
+        ends.append(after - start)
+        group = max(1, math.floor(min(measure.min_sample_s, window_s) / groups[-1])) if groups[-1] > 0 else group
+        if ends[-1] < measure.warmup_s:
+            continue
+        earlier, recent = _last_windows(ends, groups, window_s)
+        faster = _faster(earlier, recent)
+        if not faster or ends[-1] >= most_s:
+            return _Warm(ends[-1], calls, median(recent), not faster if earlier else None)
 
 
-def _choose(
+def _last_windows(ends: Sequence[float], groups: Sequence[float], window_s: float) -> tuple[list[float], list[float]]:
+    """The groups of the last window and those of the one before, at least one each while there are so many."""
+    last = len(groups) - 1
+    recent = next((index for index in range(last, 0, -1) if ends[index - 1] <= ends[last] - window_s), 0)
+    recent = max(recent, min(1, last))
+    earlier = next((index for index in range(recent - 1, 0, -1) if ends[index - 1] <= ends[recent - 1] - window_s), 0)
+    return list(groups[earlier:recent]), list(groups[recent:])
+
+
+def _faster(earlier: Sequence[float], recent: Sequence[float]) -> bool:
+    """Whether calls became faster, by more than they scatter and by more than would matter."""
+    if not earlier:
+        return False
+    ranks = [interval_rank(len(values), 1.0) for values in (earlier, recent)]
+    matters = _FASTER if None not in ranks else _FASTER_OF_FEW
+    slowest, fastest = sorted(recent)[-1 - (ranks[1] or 0)], sorted(earlier)[ranks[0] or 0]
+    return slowest < fastest and median(recent) < (1 - matters) * median(earlier)
+
+
+def _calibrated(watch: Stopwatch, loops: int, measure: Measure) -> tuple[int, Batch]:
+    """The loops that make a sample long enough, and the first sample with them; up to three samples with others are calibration."""
+    wanted_s = max(measure.min_sample_s, _STEPS * (watch.resolution_s or 0.0))
+    batch = watch.take(loops, 1)
+    for _ in range(_CALIBRATIONS):
+        found_s = batch.samples_s[0] * loops
+        if wanted_s / 2 <= found_s and (loops == 1 or found_s <= 2 * wanted_s):
+            break
+        growth = min(_MOST_GROWTH, wanted_s / found_s) if found_s > 0 else _STEPS
+        loops = max(1, math.ceil(loops * growth))
+        batch = watch.take(loops, 1)
+    return loops, batch
+
+
+def _sample(device: Device, watch: Stopwatch, loops: int, measure: Measure) -> _Samples:
+    start = device.now_s()
+    loops, first = _calibrated(watch, loops, measure)
+    found, look = _Samples(loops), 0
+    found.add(first)
+    began = device.now_s() - first.samples_s[0] * loops
+    while True:
+        count, elapsed = len(found.seconds), device.now_s() - start
+        seen = count >= max(_SEEN, measure.min_samples) or elapsed >= _UNSEEN_SHARE * measure.max_s
+        over = elapsed >= measure.max_s
+        if count >= measure.min_samples and (over or (seen and count >= look)):
+            look = math.ceil(_NEXT_LOOK * count)
+            if half_width(found.seconds) <= measure.target:
+                found.stopped_by = "target"
+                return found
+        if over and (count >= min(3, measure.min_samples) or elapsed >= _PATIENCE * measure.max_s):
+            return found
+        one_s = max(1e-9, (device.now_s() - began) / count)
+        left = max(1, math.floor((measure.max_s - elapsed) / one_s))
+        wanted = max(look, measure.min_samples, min(_SEEN, math.ceil(_UNSEEN_SHARE * measure.max_s / one_s))) - count
+        found.add(watch.take(loops, min(watch.batch, left, max(1, wanted))))
+
+
+def _measure(
     device: Device, work: Work, measure: Measure, loops: int, look: Callable[[], None]
-) -> tuple[Stopwatch, Batch, list[str]]:
-    """The best clock that can time the work, its first sample, and why the better ones can't. Raises Unfit where none can."""
+) -> tuple[Stopwatch, _Samples, list[str]]:
+    """Samples by the best clock that can time the work, and why the better ones can't. Raises Unfit where none can."""
     wanted = device.clocks if measure.clock == "auto" else (measure.clock,)
     if measure.clock not in ("auto", *device.clocks):
         raise Unfit(f"{device.name} has no clock {measure.clock!r}; there are {', '.join(device.clocks)}")
@@ -90,39 +183,30 @@ def _choose(
     for clock in wanted:
         try:
             watch = device.stopwatch(clock, work, measure.cache == "cold", look)
-            return watch, watch.take(loops, 1), reasons
+            return watch, _sample(device, watch, loops, measure), reasons
         except Unfit as error:
             reasons.append(f"{clock}: {error}")
     raise Unfit("; ".join(reasons))
 
 
-def _sample(device: Device, watch: Stopwatch, loops: int, first: Batch, measure: Measure) -> tuple[_Samples, str]:
-    found = _Samples()
-    found.add(first)
-    start = device.now_s()
-    spent = first.samples_s[0] * loops
-    while True:
-        count = len(found.seconds)
-        if count >= measure.min_samples and half_width(found.seconds) <= measure.target:
-            return found, "target"
-        elapsed = spent + device.now_s() - start
-        if elapsed >= measure.max_s and (count >= min(3, measure.min_samples) or elapsed >= _PATIENCE * measure.max_s):
-            return found, "time"
-        left = max(1, math.floor((measure.max_s - elapsed) / max(1e-9, loops * median(found.seconds))))
-        found.add(watch.take(loops, min(watch.batch, left, max(1, measure.min_samples - count))))
+def _second_clock(device: Device, watch: Stopwatch, work: Work, found: _Samples, measure: Measure) -> Witness | None:
+    """The same work by another clock: read beside the first one's samples, or a few samples of the next rung that fits.
 
-
-def _second_clock(device: Device, watch: Stopwatch, work: Work, loops: int, found: _Samples, measure: Measure) -> Witness | None:
-    """The same work by another clock: read beside the first one's samples, or a few samples of the next rung that fits."""
+    None where even a few would take more than a tenth of `max_s`.
+    """
     if not measure.witness:
         return None
     if watch.witness is not None and found.witness:
-        return Witness(watch.witness, tuple(found.witness), loops, paired=True)
+        return Witness(watch.witness, tuple(found.witness), found.loops, paired=True)
+    fewest, most = _WITNESS_SAMPLES
+    affordable = math.floor(_WITNESS_SHARE * measure.max_s / max(1e-9, found.loops * median(found.seconds)))
+    if affordable < fewest:
+        return None
     for clock in device.clocks:
         if clock != watch.clock:
             try:
                 other = device.stopwatch(clock, work, measure.cache == "cold", lambda: None)
-                return Witness(clock, other.take(loops, _WITNESS_SAMPLES).samples_s, loops, paired=False)
+                return Witness(clock, other.take(found.loops, min(most, affordable)).samples_s, found.loops, paired=False)
             except Unfit:
                 continue
     return None
@@ -133,29 +217,27 @@ def time_call(
 ) -> tuple[Timing, Telemetry]:
     """Times `work` on `device`, and what went on beside; `first` was measured by the check. Raises Unfit where no clock can time it."""
     on_phase("warm-up")
-    warm = _warm_up(device, work, measure)
-    loops = max(1, math.ceil(measure.min_sample_s / warm.per_call_s)) if warm.per_call_s > 0 else 1
-    gc.collect()
+    gc.collect()  # before the warm-up: a device that waits for it lowers its clocks
     gc.disable()
-    on_phase("timing")
-    observer = device.observer()
-    wall, cpu = time.perf_counter(), time.process_time()
     try:
-        watch, batch, ladder = _choose(device, work, measure, loops, observer.look)
-        found, stopped_by = _sample(device, watch, loops, batch, measure)
+        warm = _warm_up(device, work, measure)
+        loops = max(1, math.ceil(measure.min_sample_s / warm.per_call_s)) if warm.per_call_s > 0 else 1
+        on_phase("timing")
+        observer = device.observer()
+        wall, cpu = time.perf_counter(), time.process_time()
+        watch, found, ladder = _measure(device, work, measure, loops, observer.look)
     finally:
         gc.enable()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     telemetry = observer.finish()
-    witness = _second_clock(device, watch, work, loops, found, measure)
     timing = Timing(
         clock=watch.clock,
         samples_s=tuple(found.seconds),
-        loops=loops,
+        loops=found.loops,
         warmup_s=warm.seconds,
         warmup_calls=warm.calls,
         warmup_converged=warm.converged,
-        stopped_by=stopped_by,
+        stopped_by=found.stopped_by,
         cache=measure.cache,
         first_call_s=first.seconds,
         compile_s=first.seconds if first.compiled else None,
@@ -166,7 +248,7 @@ def time_call(
         queued=found.largest if watch.batch > 1 else None,
         blocked=found.blocked,
         touched_bytes=watch.touched_bytes,
-        witness=witness,
+        witness=_second_clock(device, watch, work, found, measure),
         threads=device.describe().get("threads"),
         minor_faults=tuple(found.faults) if found.faults else None,
         involuntary_switches=tuple(found.switches) if found.switches else None,
