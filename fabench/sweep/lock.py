@@ -26,7 +26,7 @@ from fabench.errors import WorkerError
 
 __all__ = ["exclusive"]
 
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in its place must not stop us
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in its place must not stop us
 _LINE = re.compile(rb"fabench (\d{1,10}) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) *\n")
 _LINE_BYTES = 64  # always as long, so that a write replaces an older line whole
 
