@@ -155,7 +155,7 @@ def test_the_list_is_long_enough_and_says_each_thing_once() -> None:
     assert len(planted) == len(set(planted)) >= 30
 
 
-def test_a_lost_device_ends_its_cells_and_no_other_devices_and_is_asked_again(play: Play) -> None:
+def test_a_lost_device_ends_its_cells_and_no_other_devices(play: Play) -> None:
     script = "[[fault]]\nwhat = 'lost'\nphase = 'timing'\ncell = 'factorized/null/'"
     seen = play(script, "--device", "null,null:1")
     lost, other, *rest = seen.records.values()
@@ -168,6 +168,21 @@ def test_a_lost_device_ends_its_cells_and_no_other_devices_and_is_asked_again(pl
         "null was lost in factorized at n=32, so nothing more is tried on it"
     }
     assert seen.exit_code == 1
+
+
+def test_what_a_kill_of_the_command_tore_is_resumed(play: Play) -> None:
+    """As kill -9 leaves a run: two records, half of a third. (The kill itself is in tests/cli.)"""
+    before = play("title = 'steady'")
+    assert before.folder is not None
+    file = before.folder / "records.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:2]) + lines[2][: len(lines[2]) // 2])
+    after = play("title = 'steady'", "--resume", str(before.folder), torn=1)
+    assert list(after.records.values())[:2] == list(before.records.values())[:2]
+    assert [record.status for record in after.records.values()] == ["ok"] * 4
+    other = play("title = 'another script'", "--resume", str(before.folder), torn=1)
+    assert other.exit_code == 5
+    assert "can't resume" in other.said
 
 
 def test_a_device_that_is_absent_beside_another_one_leaves_unsupported_cells(play: Play) -> None:

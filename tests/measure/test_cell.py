@@ -152,6 +152,56 @@ def test_what_was_timed_stays_when_the_memory_pass_fails(monkeypatch: pytest.Mon
     assert record.timing is not None
 
 
+def test_what_is_known_before_a_call_stays_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> torch.Tensor:
+        raise ValueError("planted")
+
+    plant(monkeypatch, fail)
+    monkeypatch.setattr(base.Implementation, "configuration", lambda *arguments: {"tiles": "64 x 64"})
+    record = run("factorized")
+    assert (record.status, record.configuration) == ("crashed", {"tiles": "64 x 64"})
+    assert (record.function, record.time_order) == ("factorized softmax attention", 1)
+
+
+def test_seconds_that_a_tuner_spent_are_a_column_and_none_where_there_was_no_tuner() -> None:
+    autotuner = pytest.importorskip("triton.runtime.autotuner")
+    record = run("factorized")
+    assert record.timing is not None
+    assert record.timing.autotune_s is None
+    idle, busy, other = (autotuner.Autotuner.__new__(autotuner.Autotuner) for _ in range(3))
+    busy.bench_time, other.bench_time = 1.25, 0.5
+    record = run("factorized")
+    assert record.timing is not None
+    assert record.timing.autotune_s == 1.75
+    del idle
+
+
+@pytest.mark.parametrize("mode", ["fwd", "bwd", "fwd_bwd"])
+@pytest.mark.parametrize("name", [name for name, facts in implementations().items() if not facts.compiles])
+def test_the_scripted_device_runs_what_needs_no_gpu_through_everything(
+    name: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FABENCH_NULL", raising=False)
+    case = Case(n=32, m=32, heads=2, d_k=16, d_v=16, mode=mode)
+    phases: list[str] = []
+    record = cell.run(Job(Cell(name, "null", case), replace(QUICK, energy=True)), phases.append)
+    if base.load(name).supports(case, "null") is not None:
+        assert record.status == "unsupported"
+        return
+    assert (record.status, record.reason) == ("ok", None)
+    assert record.timing is not None and record.memory is not None and record.telemetry is not None
+    assert record.timing.clock == "null_event"
+    assert record.telemetry.energy_j is not None and record.telemetry.energy_j > 0
+    assert record.memory.ledger is not None
+    ledger = record.memory.ledger
+    lines = (ledger.rounding_bytes, ledger.cached_bytes, ledger.context_bytes, ledger.others_bytes)
+    assert all(line is not None and line >= 0 for line in lines)
+    assert record.memory.device_bytes is not None
+    named = (ledger.input_bytes, ledger.parameter_bytes, ledger.given_bytes, ledger.output_bytes, ledger.saved_bytes or 0)
+    assert sum((*named, ledger.workspace_bytes, ledger.residual_bytes, *lines)) == record.memory.device_bytes
+    assert torch.utils._python_dispatch._get_current_dispatch_mode_stack() == []
+
+
 def test_a_device_that_is_not_there_is_unsupported() -> None:
     record = cell.run(Job(Cell("factorized", "cpu:1", Case(n=8, m=8)), QUICK), lambda name: None)
     assert (record.status, record.reason) == ("unsupported", "there is no device cpu:1; the CPU is called cpu")
