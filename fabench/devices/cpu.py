@@ -18,7 +18,7 @@ import torch
 from fabench.devices._blocks import trace
 from fabench.devices._host_load import HostObserver
 from fabench.devices._rates import copy_rate, product_rate
-from fabench.devices.base import Batch, Call, Observer, Peak, Stopwatch, Work
+from fabench.devices.base import Batch, Call, Observer, Peak, Stopwatch, Unfit, Work
 from fabench.devices.base import Device as Base
 from fabench.schema import Measure
 
@@ -60,6 +60,8 @@ class Device(Base):
 
     def stopwatch(self, clock: str, work: Work, cold: bool, look: Callable[[], None]) -> Stopwatch:
         """Host clocks. Cold runs time one call at a time, each after the cache was overwritten."""
+        if clock not in self.clocks:
+            raise Unfit(f"{self.name} has no clock {clock!r}; there is {', '.join(self.clocks)}")
         return _HostWatch(self, work.call, cold, look)
 
     def observer(self) -> Observer:
