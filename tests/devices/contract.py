@@ -26,8 +26,8 @@ class Rig:
     `slow(device_s, host_s)` takes the host longer to submit than the device to do. `waiting(s)` waits for the device inside and does not say
     so. `rising(s)` takes s longer at each call. `allocate(n)` returns a block of n bytes. `pause(s)` passes time on the device's host.
 
-    `reads` makes one number of samples: the median, or on a machine that others disturb, the best. `window_s`: how long a sample should
-    be for a clock that has a constant cost per sample.
+    `reads` makes one number of samples: the median, or on a machine that others disturb, the best of as many as it takes, at most
+    `most`. `window_s`: how long a sample should be for a clock that has a constant cost per sample.
     """
 
     device: Device
@@ -43,17 +43,19 @@ class Rig:
     tolerance: float = 0.01
     window_s: float = 5e-3
     samples: int = 5
+    most: int = 5
 
     def loops(self, seconds: float) -> int:
         """Calls that fill a window."""
         return max(1, math.ceil(self.window_s / seconds))
 
-    def read(self, watch: Stopwatch, loops: int) -> float:
-        """What the clock reads, from as many batches as it takes."""
+    def is_read(self, seconds: float, watch: Stopwatch, loops: int, tolerance: float | None = None) -> bool:
+        """Whether the clock reads this time, from at least `samples` samples."""
         samples: tuple[float, ...] = ()
-        while len(samples) < self.samples:
-            samples += watch.take(loops, self.samples - len(samples)).samples_s
-        return self.reads(samples)
+        limit = seconds * (self.tolerance if tolerance is None else tolerance)
+        while len(samples) < self.samples or (len(samples) < self.most and self.reads(samples) > seconds + limit):
+            samples += watch.take(loops, self.samples).samples_s
+        return abs(self.reads(samples) - seconds) <= limit
 
 
 def nothing() -> None: ...
@@ -72,23 +74,21 @@ class Contract:
         for clock in rig.device.clocks:
             for seconds in rig.durations_s:
                 watch = rig.device.stopwatch(clock, rig.work(seconds), False, nothing)
-                assert rig.read(watch, rig.loops(seconds)) == pytest.approx(seconds, rel=rig.tolerance), clock
+                assert rig.is_read(seconds, watch, rig.loops(seconds)), clock
 
     def test_a_flush_is_never_in_the_window(self, rig: Rig) -> None:
         seconds = rig.durations_s[-1]
         watch = rig.device.stopwatch(rig.device.clocks[0], rig.work(seconds), True, nothing)
-        assert rig.read(watch, 2) == pytest.approx(seconds, rel=rig.tolerance)
+        assert rig.is_read(seconds, watch, 2)
 
     def test_cold_and_hot_are_told_apart_by_every_clock(self, rig: Rig) -> None:
         if rig.cached is None:
             pytest.skip("no call of this device has a known time for each state of the cache")
         for clock in rig.device.clocks:
-            hot, cold = (
-                rig.read(rig.device.stopwatch(clock, rig.cached(200e-6, 320e-6), cold, nothing), 50) for cold in (False, True)
-            )
-            assert hot == pytest.approx(200e-6, rel=rig.tolerance), clock
+            hot, cold = (rig.device.stopwatch(clock, rig.cached(200e-6, 320e-6), cold, nothing) for cold in (False, True))
+            assert rig.is_read(200e-6, hot, 50), clock
             # A window of one call holds what the host's clock costs per window.
-            assert cold == pytest.approx(320e-6, rel=rig.tolerance if "host" not in clock else 0.1), clock
+            assert rig.is_read(320e-6, cold, 50, rig.tolerance if "host" not in clock else 0.1), clock
 
     def test_as_many_samples_as_asked_or_fewer(self, rig: Rig) -> None:
         seconds = rig.durations_s[0]
@@ -119,7 +119,7 @@ class Contract:
         seconds = rig.durations_s[-1]
         for clock in rig.device.clocks:
             watch = rig.device.stopwatch(clock, rig.work(seconds), False, look)
-            assert rig.read(watch, rig.loops(seconds)) == pytest.approx(seconds, rel=rig.tolerance), clock
+            assert rig.is_read(seconds, watch, rig.loops(seconds)), clock
         assert looks
 
     def test_submitting_is_told_apart_from_working(self, rig: Rig) -> None:
@@ -166,8 +166,11 @@ class Contract:
 
     def test_a_sample_without_a_stopwatch_is_hot_and_by_the_first_clock(self, rig: Rig) -> None:
         seconds = rig.durations_s[-1]
-        samples = tuple(rig.device.sample(rig.work(seconds).call, rig.loops(seconds)) for _ in range(rig.samples))
-        assert rig.reads(samples) == pytest.approx(seconds, rel=rig.tolerance)
+        call = rig.work(seconds).call
+        samples = [rig.device.sample(call, rig.loops(seconds))]
+        while len(samples) < rig.most and rig.reads(tuple(samples)) > seconds * (1 + rig.tolerance):
+            samples.append(rig.device.sample(call, rig.loops(seconds)))
+        assert rig.reads(tuple(samples)) == pytest.approx(seconds, rel=rig.tolerance)
 
     def test_the_peak_is_what_was_allocated(self, rig: Rig) -> None:
         assert rig.device.peak(rig.allocate(2**22)).delta_bytes == 2**22
