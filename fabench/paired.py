@@ -28,7 +28,7 @@ class Sources:
 class GateRun:
     """What a gate compares, and by which rule. `dependencies`: files that state them and differ; both sides ran with head's packages.
 
-    `slow_down`: work planted beside head's calls (a self-test), as a share; 0 for a gate.
+    `slow_down`: work planted beside head's calls as a share of their time, in the cell called `slowed` or in all; 0 but in a self-test.
     """
 
     base: Sources

@@ -83,7 +83,7 @@ def verdicts(pairs: Mapping[str, Sequence[float]], rule: Rule) -> list[Verdict]:
     middles = [float(np.median(values)) for values in data]
     spreads = np.maximum([values.std(ddof=1) for values in data], _LEAST_SPREAD)
     errors = spreads / np.sqrt(counts)
-    slower_p: Floats = stats.t.sf(means / errors, counts - 1)
+    slower_p = np.asarray(stats.t.sf(means / errors, counts - 1), dtype=np.float64)
     share = rule.alpha / len(rule.looks)
     slower, faster = _holm(slower_p, share), _holm(1 - slower_p, share)
     halves = stats.t.ppf(0.975, counts - 1) * errors

@@ -48,10 +48,21 @@ class _Over(Exception):
 
 
 class Side:
-    """Base or head: a fork server that runs the fabench of one checkout. `slow_down` plants real work beside each call."""
+    """Base or head: a fork server that runs the fabench of one checkout.
 
-    def __init__(self, name: str, tree: Path, measure: Measure, slow_down: float = 0.0, command: Sequence[str] = _SERVER) -> None:
-        self.name, self._tree, self._slow_down = name, tree, slow_down
+    `slow_down` plants real work beside each call, as a share of its time: in all cells, or in the one called `slowed`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tree: Path,
+        measure: Measure,
+        slow_down: float = 0.0,
+        slowed: str | None = None,
+        command: Sequence[str] = _SERVER,
+    ) -> None:
+        self.name, self._tree, self._slow_down, self._slowed = name, tree, slow_down, slowed
         self._server = ForkServer(measure, command, tree)
         self._job: Job | None = None
         self._deadline = math.inf
@@ -72,7 +83,8 @@ class Side:
         """Hands over the cell; `prepared` waits until it is ready."""
         self._job, self._deadline, self._phase = job, time.monotonic() + timeout_s, "start"
         self._kills = oom_kills()
-        self._server.send({"kind": "duet", "job": job, "slow_down": self._slow_down})
+        slow_down = self._slow_down if self._slowed in (None, job.cell.id) else 0.0
+        self._server.send({"kind": "duet", "job": job, "slow_down": slow_down})
 
     def prepared(self) -> None:
         """Returns when the cell is checked and warm. Raises _Over where it ended before."""

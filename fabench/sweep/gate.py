@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from fabench.paired import Paired
 from fabench.schema import Cell, Job, Measure
 from fabench.sweep.duet import Side, duet
 
-__all__ = ["MOST_FAILURES", "gate"]
+__all__ = ["MOST_FAILURES", "Decide", "gate"]
 
 # A cell that could not be measured in so many pairs is given up: once may be an accident.
 MOST_FAILURES = 2
@@ -90,13 +91,15 @@ def _pair(
         for side in (base, head):
             side.start()
         for state in waiting:
-            name = state.cell.id
             job = Job(state.cell, measure, limit_bytes, limit_bytes)
-            found = duet(
-                base, head, job, number, seed, cell_s, lambda text, name=name: tell(f"pair {number + 1}, {name}: {text}")
-            )  # type: ignore[misc]
+            told = partial(_announce, tell, f"pair {number + 1}, {state.cell.id}")
+            found = duet(base, head, job, number, seed, cell_s, told)
             state.add(found)
             keep(found)
     finally:
         base.close()
         head.close()
+
+
+def _announce(tell: Callable[[str], None], where: str, what: str) -> None:
+    tell(f"{where}: {what}")

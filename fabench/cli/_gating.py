@@ -1,0 +1,102 @@
+"""What `gate` and `selftest` do alike: two checkouts, a stored request, launch pairs of their cells."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fabench.cli._console import notes, safe
+from fabench.cli._session import Session
+from fabench.environment import child_settings, collect
+from fabench.errors import NotComparable, UsageError
+from fabench.paired import GateRun, Paired, Sources
+from fabench.schema import Cell
+from fabench.sources import harness_hash, implementation_hash, package_of
+from fabench.store import GateFolder
+from fabench.suite import Suite
+from fabench.sweep.duet import Side
+from fabench.sweep.gate import Decide, gate
+from fabench.sweep.worktree import Tree, dependencies_changed
+
+__all__ = ["cells_of", "launch_pairs", "request", "same_sources", "sources"]
+
+
+def sources(tree: Tree, cells: Sequence[Cell]) -> Sources:
+    """The hashes of what a checkout runs for these cells."""
+    package = package_of(tree.path)
+    names = sorted({cell.implementation for cell in cells})
+    return Sources(
+        tree.commit, tree.revision, harness_hash(package), {name: implementation_hash(package, name) for name in names}
+    )
+
+
+def request(
+    suite: Suite, session: Session, base: Tree, head: Tree, cells: Sequence[Cell], seed: int | None, rule: tuple[float, float, tuple[int, ...]]
+) -> GateRun:  # fmt: skip
+    """What is to be compared, to be stored before anything is measured. `rule`: min_effect, alpha, looks."""
+    overrides = (
+        *(f"{key}={value}" for key, value in suite.overrides.items()),
+        *([f"where={suite.where}"] if suite.where else []),
+    )
+    settings = {key: value for key, value in child_settings(suite.measure).items() if not key.startswith("FABENCH_")}
+    environment = collect(suite.name, suite.sha, overrides, session.devices, session.built, settings)
+    chosen = random.SystemRandom().randrange(2**31) if seed is None else seed
+    return GateRun(
+        sources(base, cells), sources(head, cells), environment, chosen, *rule,
+        dependencies=tuple(dependencies_changed(base.path, head.path)),
+    )  # fmt: skip
+
+
+def same_sources(run: GateRun, base: Tree, head: Tree, cells: Sequence[Cell]) -> None:
+    """Raises NotComparable where the checkouts are not those that an interrupted gate began with."""
+    for old, tree in ((run.base, base), (run.head, head)):
+        new = sources(tree, cells)
+        if (new.harness, new.implementations) != (old.harness, old.implementations):
+            raise NotComparable(
+                f"{tree.revision} is not what this gate began with ({old.commit[:12]}); start a new one without --resume"
+            )
+
+
+def cells_of(session: Session) -> list[Cell]:
+    """The cells that are measured: what a suite skips is skipped here too. Raises UsageError where none is left."""
+    cells = [planned.cell for planned in session.planned if planned.skip is None]
+    if not cells:
+        raise UsageError("the suite skips all of its cells; nothing is left to compare")
+    return cells
+
+
+def launch_pairs(
+    suite: Suite, run: GateRun, base: Tree, head: Tree, cells: Sequence[Cell], folder: GateFolder, session: Session,
+    decide: Decide, looks: Sequence[int], total_s: float, done: Sequence[Paired] = (),
+) -> str | None:  # fmt: skip
+    """Runs and stores launch pairs; see `fabench.sweep.gate.gate`. A cell that a side does not have is stored as such and not run."""
+    session.server.close()  # the sides have servers of their own, and nothing else may run beside them
+    measured = []
+    for cell in cells:
+        lacking = [
+            name
+            for name, side in (("base", run.base), ("head", run.head))
+            if side.implementations.get(cell.implementation) is None
+        ]
+        if not lacking:
+            measured.append(cell)
+        elif not any(one.cell == cell for one in done):
+            folder.append(Paired(cell, 0, "base", reason=f"{' and '.join(lacking)} has no {cell.implementation}"))
+    # Both hold the cell at once.
+    limit = None if session.limit_bytes is None else session.limit_bytes // 2
+    measure = replace(suite.measure, witness=False)
+
+    def sides() -> tuple[Side, Side]:
+        return Side("base", base.path, measure), Side("head", head.path, measure, run.slow_down, slowed=run.slowed)
+
+    return gate(
+        measured, sides, measure, looks, decide, folder.append, _tell,
+        seed=run.seed, cell_s=suite.budget.cell_s, limit_bytes=limit, total_s=None if math.isinf(total_s) else total_s, done=done,
+    )  # fmt: skip
+
+
+def _tell(text: str) -> None:
+    if notes.is_terminal:
+        notes.print(safe(text), end="\r", overflow="crop", no_wrap=True)

@@ -1,0 +1,176 @@
+"""`fabench gate`: is anything slower than at another revision? Both are measured here and now, in turns; nothing stored is trusted for time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fabench.cli import _options as o
+from fabench.cli._console import notes, safe
+from fabench.cli._gating import cells_of, launch_pairs, request, same_sources
+from fabench.cli._session import open_session
+from fabench.errors import ExitCode, StoreError, UsageError
+from fabench.store import Gate, GateFolder, find_gates, read_gate
+from fabench.suite import Suite, load, parse
+from fabench.sweep.worktree import checked_out, top_of, working_tree
+from fabench.units import parse_bytes, parse_duration
+
+__all__ = ["command", "numbers"]
+
+
+def command(
+    base: Annotated[str | None, typer.Option("--base", help="The revision to compare with, e.g. origin/main.")] = None,
+    head: Annotated[str | None, typer.Option("--head", help="A revision to compare, in place of the working tree.")] = None,
+    suite: Annotated[str, typer.Option("--suite", help="A suite's name or file; this checkout's.")] = "ci",
+    min_effect: Annotated[float, typer.Option(help="The smallest slow-down that matters (0.05 = 5 %).")] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Chance that any unchanged cell is called slower.")] = 0.05,
+    looks: Annotated[str, typer.Option(help="After how many launch pairs it is decided.")] = "5,8,12",
+    budget: Annotated[str, typer.Option(help="Time after which no further launch pair is begun.")] = "15 min",
+    seed: Annotated[int | None, typer.Option(help="Of the order of sides; drawn if not given, and recorded.")] = None,
+    memory: Annotated[str, typer.Option(help="What a call's peak may take more without being worse.")] = "1 MiB",
+    where: o.Where = None, settings: o.Set = None,
+    inconclusive: Annotated[str, typer.Option(help="pass or fail: what undecided cells mean for the exit code.")] = "pass",
+    advisory: Annotated[bool, typer.Option("--advisory", help="Exit with 0 whatever was found, and say so.")] = False,
+    resume: Annotated[str | None, typer.Option("--resume", metavar="GATE", help="Go on with this gate's folder (or `latest`).")] = None,
+    results: o.Results = Path("results"),
+    summary: Annotated[Path | None, typer.Option("--summary", help="Append a Markdown summary to this file.")] = None,
+    wait: o.Wait = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> int:  # fmt: skip
+    """Compare the working tree with another revision, in turns, and fail where something is slower or takes more memory."""
+    if inconclusive not in ("pass", "fail"):
+        raise UsageError(f"--inconclusive {inconclusive[:20]!r} is not known; there are pass, fail")
+    tolerance, total_s = _quantity("--memory", memory, parse_bytes), _quantity("--budget", budget, parse_duration)
+    rule = (min_effect, alpha, numbers("--looks", looks))
+    _checked(rule)
+    top = top_of(Path.cwd())
+    earlier = None if resume is None else _earlier(resume, results)
+    if earlier is not None:
+        wanted = _stored_suite(earlier)
+        base, head = (
+            earlier.run.base.commit,
+            None if earlier.run.head.revision == working_tree(top).revision else earlier.run.head.commit,
+        )
+    elif base is None:
+        raise UsageError("name the revision to compare with, for example: fabench gate --base origin/main")
+    else:
+        wanted = load(suite, o.overrides(settings), where)
+    with ExitStack() as stack:
+        base_tree = stack.enter_context(checked_out(top, base))
+        head_tree = working_tree(top) if head is None else stack.enter_context(checked_out(top, head))
+        session = stack.enter_context(open_session(wanted, wait))
+        cells = cells_of(session)
+        if earlier is None:
+            run = request(wanted, session, base_tree, head_tree, cells, seed, rule)
+            folder = GateFolder.create(results, run, wanted.text)
+        else:
+            run, folder = earlier.run, GateFolder(earlier.path)
+            same_sources(run, base_tree, head_tree, cells)
+            folder.open()
+        stack.callback(folder.close)
+        try:
+            ended = launch_pairs(
+                wanted, run, base_tree, head_tree, cells, folder, session, _decide(rule), run.looks, total_s,
+                () if earlier is None else earlier.pairs,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            notes.print(f"[bold red]fabench:[/] interrupted; go on with: fabench gate --resume {safe(folder.path)}")
+            return ExitCode.INTERRUPTED
+    return _told(read_gate(folder.path), ended, int(tolerance), inconclusive == "fail", advisory, summary, as_json)
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """`5,8,12` as numbers. Raises UsageError."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text[:40]!r} is no list of whole numbers; write for example 5,8,12") from None
+
+
+def _quantity(option: str, text: str, read: Callable[[str], float]) -> float:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _checked(rule: tuple[float, float, tuple[int, ...]]) -> None:
+    from fabench.analysis.gate import Rule
+
+    try:
+        Rule(*rule)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _decide(rule: tuple[float, float, tuple[int, ...]]) -> Callable[[Mapping[str, Sequence[float]]], set[str]]:
+    from fabench.analysis.gate import Rule, verdicts
+
+    return lambda ratios: {one.cell for one in verdicts(ratios, Rule(*rule)) if one.verdict == "undecided"}
+
+
+def _earlier(resume: str, results: Path) -> Gate:
+    if resume != "latest":
+        return read_gate(Path(resume))
+    found = find_gates(results)
+    if not found:
+        raise UsageError(f"no gate to resume in {results}; start one with `fabench gate --base REV`")
+    return read_gate(found[-1])
+
+
+def _stored_suite(earlier: Gate) -> Suite:
+    chosen, where = {}, None
+    for item in earlier.run.environment.overrides:
+        key, _, value = item.partition("=")
+        if key == "where":
+            where = value
+        else:
+            chosen[key] = value
+    return parse(earlier.suite_text, earlier.run.environment.suite, chosen, where)
+
+
+def _told(
+    found: Gate,
+    ended: str | None,
+    tolerance_bytes: int,
+    fail_undecided: bool,
+    advisory: bool,
+    summary: Path | None,
+    as_json: bool,
+) -> int:
+    from fabench.analysis.outcome import outcome
+    from fabench.report.gate import document, headline, markdown, sentence
+
+    result = outcome(found.run, found.pairs, tolerance_bytes)
+    if result.worse:
+        code = ExitCode.FAILED
+    elif result.having("not measured"):
+        code = ExitCode.NOT_MEASURED
+    elif fail_undecided and result.having("undecided"):
+        code = ExitCode.UNDECIDED
+    else:
+        code = ExitCode.FINE
+    if as_json:
+        typer.echo(json.dumps(document(result, found.run, ended, code)))
+    for cell in result.cells:
+        if cell in result.worse or cell.verdict != "equivalent":
+            notes.print(safe(sentence(cell)))
+    notes.print(f"[bold]{safe(headline(result, found.run))}[/]")
+    for warning in (*found.warnings, *([f"not all was decided: {ended}"] if ended else [])):
+        notes.print(f"[yellow]warning:[/] {safe(warning)}")
+    if summary is not None:
+        try:
+            with summary.open("a", encoding="utf-8") as file:
+                file.write(markdown(result, found.run))
+        except OSError as problem:
+            raise StoreError(f"can't write {summary}: {problem.strerror or type(problem).__name__}") from None
+    notes.print(f"pairs: {safe(found.path)}")
+    if advisory and code != ExitCode.FINE:
+        notes.print(f"advisory: the exit code would be {int(code)}, it is 0")
+        return ExitCode.FINE
+    return code
