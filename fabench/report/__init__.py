@@ -43,6 +43,6 @@ def write_report(
     suite = environments[0].suite if environments else ""
     readings = read(records, environments, reproduce or reproduce_with(suite))
     report = compose(readings, title or name, warnings)
-    bundle = Bundle(records, environments, readings.frame)
+    bundle = Bundle(records, environments, readings.evidence, readings.frame)
     stem = folder / safe_name(name)
     return [path for write in chosen for path in write(report, bundle, stem)]

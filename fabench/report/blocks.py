@@ -31,7 +31,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `kind`: text, code, status, count, integer, number, duration, bytes, ratio, percent, rate."""
+    """A column of a table. `kind`: text, code, status, grade, filter, count, integer, number, duration, bytes, ratio, percent, rate.
+
+    A "filter" is a text that all cells have in whose row it stands; where a format can, it leads to them.
+    """
 
     title: str
     kind: str = "text"
@@ -39,7 +42,7 @@ class Column:
     @property
     def numeric(self) -> bool:
         """Whether its values are numbers: aligned right, sorted by size."""
-        return self.kind not in ("text", "code", "status")
+        return self.kind not in ("text", "code", "status", "grade", "filter")
 
 
 @dataclass(frozen=True)

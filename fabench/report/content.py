@@ -11,6 +11,7 @@ from fabench.report.sections import (
     accuracy,
     cells,
     crossovers,
+    evidence,
     factors,
     fits,
     hardware,
@@ -28,8 +29,8 @@ __all__ = ["build", "compose"]
 
 # In the order in which readers want them.
 _SECTIONS: tuple[Callable[[Readings], Section | None], ...] = (
-    overview.section, scaling.section, crossovers.section, fits.section, heads.section, settings.section, factors.section,
-    hardware.section, modules.section, paper.section, accuracy.section, cells.section, cells.failures, provenance.section,
+    overview.section, evidence.section, scaling.section, crossovers.section, fits.section, heads.section, settings.section,
+    factors.section, hardware.section, modules.section, paper.section, accuracy.section, cells.section, cells.failures, provenance.section,
     provenance.method,
 )  # fmt: skip
 
@@ -52,15 +53,16 @@ def build(
 def compose(readings: Readings, title: str = "", warnings: Sequence[str] = ()) -> Report:
     """The report of these readings."""
     said = overview.sentences(readings)
+    doubt = words.plain(readings.headline.doubt)
     return Report(
         title=words.plain(title) or "fabench report",
         subtitle=_subtitle(readings),
         setting=words.plain(readings.main or ""),
         headline=said[0],
-        verdict=said[1] if len(said) > 1 else "",
+        verdict=" ".join(part for part in (*said[1:2], doubt) if part),
         facts=overview.facts(readings),
         sections=tuple(found for found in (make(readings) for make in _SECTIONS) if found is not None),
-        warnings=tuple(words.plain(line) for line in warnings),
+        warnings=tuple(words.plain(line) for line in (*evidence.alarms(readings), *warnings)),
     )
 
 

@@ -25,7 +25,7 @@ _LAST = (Column("binary", "code"), Column("fault"))
 
 def write_kernels(found: SheetFile, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
     """Writes the page in these formats and returns the files. Raises UsageError or StoreError."""
-    report, bundle = kernel_report(found), Bundle([], [], pd.DataFrame())
+    report, bundle = kernel_report(found), Bundle([], [], [], pd.DataFrame())
     return [path for one in formats for path in load(one)(report, bundle, folder / name)]
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 from fabench.analysis.capacity import Capacity, capacities
 from fabench.analysis.crossover import Crossover, crossovers
 from fabench.analysis.curves import Curve, curves
-from fabench.analysis.frame import tidy
+from fabench.analysis.evidence import Evidence
+from fabench.analysis.frame import assess_all, tidy
 from fabench.analysis.headline import Headline, headline
 from fabench.analysis.paper import PaperRow, compare
 from fabench.analysis.roofline import RooflinePoint, roofline
@@ -27,11 +28,12 @@ __all__ = ["Readings", "read"]
 class Readings:
     """Records, environments, and what the analyses made of them. `main` is the setting of the first screen, None without records.
 
-    `styles` gives every implementation its look. `orders` are the declared powers of n: (time, memory).
+    `evidence` is that of each record. `styles` gives every implementation its look. `orders` are the declared powers of n: (time, memory).
     """
 
     records: Sequence[Record]
     environments: Sequence[Environment]
+    evidence: Sequence[Evidence]
     frame: pd.DataFrame
     headline: Headline
     main: str | None
@@ -64,13 +66,15 @@ class Readings:
 
 def read(records: Sequence[Record], environments: Sequence[Environment], reproduce: Callable[[Record], str]) -> Readings:
     """All readings of the records."""
-    frame = tidy(records)
+    evidence = assess_all(records, environments)
+    frame = tidy(records, environments, evidence)
     said = headline(frame)
     orders = _orders(records)
     families = _families(orders, (said.quadratic, said.linear))
     return Readings(
         records=records,
         environments=environments,
+        evidence=evidence,
         frame=frame,
         headline=said,
         main=said.setting or _busiest(frame),

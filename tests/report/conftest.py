@@ -34,7 +34,7 @@ def report(readings: Readings) -> Report:
 
 @pytest.fixture(scope="session")
 def bundle(readings: Readings) -> Bundle:
-    return Bundle(readings.records, readings.environments, readings.frame)
+    return Bundle(readings.records, readings.environments, readings.evidence, readings.frame)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from typing import TypeAlias, cast
 
 import pandas as pd
 
+from fabench.analysis.evidence import Evidence
 from fabench.errors import StoreError, UsageError
 from fabench.report.blocks import Report
 from fabench.schema import Environment, Record
@@ -35,10 +36,11 @@ _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a report was made from."""
+    """What a report was made from, and the evidence of each record."""
 
     records: Sequence[Record]
     environments: Sequence[Environment]
+    evidence: Sequence[Evidence]
     frame: pd.DataFrame
 
 

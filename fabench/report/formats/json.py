@@ -1,4 +1,7 @@
-"""JSON: headline, environments, complete records, and every table of the report; strict, and readable back."""
+"""JSON: headline, environments, complete records with their evidence, and every table of the report; strict, and readable back.
+
+The evidence is derived, so reading passes over it: it is judged anew from the records.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 from fabench import __version__
 from fabench.analysis.estimate import Estimate
+from fabench.analysis.evidence import as_line
 from fabench.codec import DecodeError, decode
 from fabench.errors import StoreError
 from fabench.report.blocks import Report, Table, Value
@@ -29,7 +33,8 @@ def write(report: Report, bundle: Bundle, stem: Path) -> list[Path]:
         "verdict": report.verdict, "setting": report.setting, "warnings": list(report.warnings), "readings": _readings(report),
     }  # fmt: skip
     start = json.dumps(head, allow_nan=False, ensure_ascii=True)[:-1]
-    environments, records = (",\n".join(map(to_json, found)) for found in (bundle.environments, bundle.records))
+    environments = ",\n".join(map(to_json, bundle.environments))
+    records = ",\n".join(as_line(record, judged) for record, judged in zip(bundle.records, bundle.evidence, strict=True))
     text = f'{start},\n"environments": [\n{environments}\n],\n"records": [\n{records}\n]\n}}\n'
     return [save(with_ending(stem, ".json"), text)]
 
@@ -69,7 +74,7 @@ def read(path: Path) -> tuple[list[Record], list[Environment]]:
     if not isinstance(data, dict) or data.get("format") != _FORMAT or data.get("version") != _VERSION:
         raise StoreError(f"{path}: no fabench report, or one of another version")
     try:
-        return [_decoded(Record, item) for item in _items(data, "records")], [
+        return [_decoded(Record, _stored(item)) for item in _items(data, "records")], [
             _decoded(Environment, item) for item in _items(data, "environments")
         ]
     except (DecodeError, RecursionError) as error:
@@ -81,6 +86,11 @@ def _items(data: dict[str, Any], name: str) -> list[Any]:
     if not isinstance(found, list):
         raise DecodeError(f"{name} is missing")
     return found
+
+
+def _stored(item: Any) -> Any:
+    """A record as it was measured, without what was read out of it."""
+    return {key: value for key, value in item.items() if key != "evidence"} if isinstance(item, dict) else item
 
 
 def _decoded(cls: type[Any], item: Any) -> Any:

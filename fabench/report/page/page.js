@@ -236,7 +236,8 @@
   const follow = () => {
     const [id, query] = location.hash.slice(1).split("?");
     const pages = tables.get(id);
-    if (!pages || query === undefined) return;
+    if (query === undefined) return;
+    if (!pages) { const box = document.getElementById(id); if (box) box.scrollIntoView(); return; }
     pages.input.value = decodeURIComponent(query.replaceAll("+", " "));
     pages.filter();
     pages.box.scrollIntoView();

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from fabench.analysis.estimate import Estimate
 from fabench.report import words
@@ -74,6 +75,8 @@ def _cell_class(column: Column, values: Sequence[Value]) -> str:
 
 
 def _cell(value: Value, column: Column, kind: str) -> Markup:
+    if column.kind == "filter" and isinstance(value, str):
+        return element("td", element("a", words.plain(value), href=f"#cells?{quote(value)}"), class_=kind)
     good = " good" if column.kind == "status" and value in ("ok", "all ran") else ""
     return element("td", words.show(value, column.kind), class_=(kind + good) or None)
 

@@ -1,4 +1,7 @@
-"""Every cell with the command that measures it again; and those that gave no time, with reasons."""
+"""Every cell with the command that measures it again; and those that gave no time, with reasons.
+
+A time that is impossible is no time here: its status says so, and its reason names it beside what it would claim.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from fabench.analysis.frame import IMPOSSIBLE
 from fabench.report import words
 from fabench.report.blocks import Block, Column, Section, Table, Text, Value
 from fabench.report.readings import Readings
@@ -16,18 +20,21 @@ __all__ = ["counts", "failures", "section"]
 
 # (title, kind, column of the frame)
 _COLUMNS = (
-    ("implementation", "text", "implementation"), ("status", "status", "status"), ("n", "count", "n"), ("m", "count", "m"),
-    ("space", "text", "space"), ("device", "text", "device"), ("batch", "integer", "batch"), ("heads", "integer", "heads"),
+    ("implementation", "text", "implementation"), ("status", "status", "status"), ("evidence", "grade", "grade"), ("n", "count", "n"),
+    ("m", "count", "m"), ("space", "text", "space"), ("device", "text", "device"), ("batch", "integer", "batch"), ("heads", "integer", "heads"),
     ("d_k", "integer", "d_k"), ("d_v", "integer", "d_v"), ("channels", "integer", "channels"), ("dtype", "text", "dtype"),
     ("mode", "text", "mode"), ("normalisation", "text", "normalisation"), ("scale", "text", "scale"), ("mask", "text", "mask"),
     ("scope", "text", "scope"), ("function", "text", "function"),
     ("time", "duration", "time_s"), ("95 % low", "duration", "time_low_s"), ("95 % high", "duration", "time_high_s"),
-    ("samples", "integer", "samples"), ("stopped by", "text", "stopped_by"), ("compile", "duration", "compile_s"),
+    ("warnings", "text", "warnings"), ("samples", "integer", "samples"), ("stopped by", "text", "stopped_by"), ("clock", "text", "clock"),
+    ("cache", "text", "cache"), ("launch", "duration", "launch_s"), ("first call", "duration", "first_call_s"),
+    ("compile", "duration", "compile_s"), ("autotune", "duration", "autotune_s"),
     ("memory", "bytes", "delta_bytes"), ("predicted", "bytes", "predicted_delta_bytes"), ("saved", "bytes", "saved_bytes"),
     ("FLOP", "flop", "flop"), ("error", "number", "error"), ("allowed", "number", "tolerance"), ("reason", "text", "reason"),
     ("configuration", "text", "configuration"),
 )  # fmt: skip
-_ALWAYS = {"implementation", "status", "n", "time_s", "delta_bytes"}
+_ALWAYS = {"implementation", "status", "grade", "warnings", "n", "time_s", "delta_bytes"}
+_IMPOSSIBLE = IMPOSSIBLE.upper()
 
 
 def section(readings: Readings) -> Section | None:
@@ -37,7 +44,7 @@ def section(readings: Readings) -> Section | None:
     total = len(readings.records)
     columns, values, constant = [], [], []
     for title, kind, name in _COLUMNS:
-        found = [_clean(value) for value in readings.frame[name].tolist()]
+        found = _statuses(readings) if name == "status" else [_clean(value) for value in readings.frame[name].tolist()]
         if name == "m" and found == [_clean(value) for value in readings.frame["n"].tolist()]:
             constant.append("m = n")
             continue
@@ -53,6 +60,14 @@ def section(readings: Readings) -> Section | None:
     note = "The same for every cell: " + ", ".join(constant) + "." if constant else ""
     table = Table("cells", "Every cell", tuple(columns), list(zip(*values, strict=True)), note, filterable=True)
     return Section("cells", "Every cell", "Medians with 95 % intervals. Sort by a column's head, filter by any text.", (table,))
+
+
+def _statuses(readings: Readings) -> list[Value]:
+    """The status of each cell; IMPOSSIBLE where its time can't be."""
+    return [
+        record.status if evidence.impossible is None else _IMPOSSIBLE
+        for record, evidence in zip(readings.records, readings.evidence, strict=True)
+    ]
 
 
 def _clean(value: object) -> Value:
@@ -74,10 +89,10 @@ def failures(readings: Readings) -> Section | None:
     if not readings.records:
         return None
     groups: dict[tuple[str, str, str, str], list[int]] = {}
-    names = ("status", "implementation", "setting", "reason", "n")
-    for status, *rest, n in zip(*(readings.frame[name].tolist() for name in names), strict=True):
+    columns_ = (readings.frame[name].tolist() for name in ("implementation", "setting", "reason", "n"))
+    for status, *rest, n in zip(_statuses(readings), *columns_, strict=True):
         if status != "ok":
-            groups.setdefault((status, *rest), []).append(n)
+            groups.setdefault((str(status), *rest), []).append(n)
     summary = ", ".join(f"{count:,} {words.status_words(status)}" for status, count in counts(readings))
     blocks: list[Block] = []
     if groups:
@@ -89,7 +104,7 @@ def failures(readings: Readings) -> Section | None:
             Column("reason"),
             Column("setting"),
         )
-        order = {status: index for index, status in enumerate(STATUSES)}
+        order = {status: index for index, status in enumerate((_IMPOSSIBLE, *STATUSES))}
         rows: list[tuple[Value, ...]] = [
             (status, name, _sizes(sizes), len(sizes), reason, setting)
             for (status, name, setting, reason), sizes in sorted(

@@ -1,7 +1,10 @@
-"""Against the hardware: the roofline with peaks measured on the same device, and what is impossible."""
+"""Against the hardware: the roofline with peaks measured on the same device, or else its data sheet's, and what is impossible."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from fabench.analysis.physics import facts_of
 from fabench.analysis.roofline import RooflinePoint
 from fabench.report import words
 from fabench.report.blocks import Block, Column, Line, Point, Roofline, Section, Text, Value
@@ -29,18 +32,18 @@ def section(readings: Readings) -> Section | None:
     else:
         blocks.append(
             Text(
-                ("No roofline is drawn: the environment holds no measured peaks for the main setting's device and dtype.",),
+                ("No roofline is drawn: the environment holds no peaks for the main setting's device and dtype.",),
                 tone="note",
             )
         )
     rows = [_row(one) for one in main_first(readings, _best(readings))]
     impossible = sum(one.impossible for one in readings.roofline)
     note = "The best cell of each series, and every impossible one. " + (
-        f"{impossible:,} cells exceed a measured peak: a time or a count must be wrong."
+        f"{impossible:,} cells exceed what is possible: a time or a count must be wrong. Their rates stand here only."
         if impossible
-        else "No cell exceeds a measured peak."
+        else "No cell exceeds what is possible."
     )
-    blocks.append(tabulate("roofline", "Percent of measured peaks", _COLUMNS, rows, note))
+    blocks.append(tabulate("roofline", "Percent of peaks", _COLUMNS, rows, note))
     lead = "Traffic is the least there is (inputs read once, output written once). Across algorithms compare time, never FLOP/s."
     return Section("roofline", "Roofline", lead, tuple(blocks))
 
@@ -51,12 +54,17 @@ def _share(found: RooflinePoint) -> float:
 
 def _best(readings: Readings) -> list[RooflinePoint]:
     best: dict[tuple[str, str], RooflinePoint] = {}
-    for one in readings.roofline:
+    for one in (point for point in readings.roofline if not point.impossible):
         key = (one.implementation, one.setting)
         if key not in best or _share(one) > _share(best[key]):
             best[key] = one
     chosen = {id(one) for one in best.values()}
     return [one for one in readings.roofline if id(one) in chosen or one.impossible]
+
+
+def _reached(found: Sequence[RooflinePoint]) -> str:
+    shares = [_share(one) for one in found if not one.impossible]
+    return f"best {words.show(max(shares), 'percent')} of a peak" if shares else "IMPOSSIBLE throughout"
 
 
 def _row(found: RooflinePoint) -> tuple[Value, ...]:
@@ -69,15 +77,9 @@ def _chart(readings: Readings) -> Roofline | None:
     here = [one for one in readings.roofline if one.setting == readings.main]
     if not here:
         return None
-    environment = readings.environment_of(here[0].device)
-    known = (
-        {}
-        if environment is None
-        else environment.devices.get(here[0].device) or environment.devices.get(here[0].device.partition(":")[0]) or {}
-    )
-    peaks = known.get("peaks") or {}
-    copy, product = peaks.get("copy_bytes_per_s"), (peaks.get("flop_per_s") or {}).get(here[0].dtype)
-    if not copy or not product:
+    facts = facts_of(readings.environments, here[0].device)
+    copy, product = facts.copy, facts.product(here[0].dtype, "core")
+    if copy is None or product is None:
         return None
     by_name: dict[str, list[RooflinePoint]] = {}
     for one in here:
@@ -85,16 +87,16 @@ def _chart(readings: Readings) -> Roofline | None:
     names = sorted(by_name, key=lambda name: readings.styles[name])[:8]
     lines = tuple(
         Line(
-            series(readings, name, f"best {words.show(max(map(_share, by_name[name])), 'percent')} of a peak"),
+            series(readings, name, _reached(by_name[name])),
             tuple(map(_point, by_name[name])),
         )
         for name in names
     )
     return Roofline(
-        id="roofline-main", title="Roofline", subtitle=readings.main or "", bytes_per_s=float(copy), flop_per_s=float(product), lines=lines,
+        id="roofline-main", title="Roofline", subtitle=readings.main or "", bytes_per_s=copy.per_s, flop_per_s=product.per_s, lines=lines,
         impossible=frozenset(_point(one).label for one in here if one.impossible),
-        summary="Achieved FLOP per second over FLOP per byte, under the measured peaks. " + " ".join(f"{line.series.name}: {line.series.detail}." for line in lines),
-        note="Points of a line go along n. The roof: measured copy bandwidth and measured matrix product on the same device.",
+        summary="Achieved FLOP per second over FLOP per byte, under the device's peaks. " + " ".join(f"{line.series.name}: {line.series.detail}." for line in lines),
+        note=f"Points of a line go along n. The roof: {copy.source} copy bandwidth and {product.source} matrix product.",
     )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def _best_n(part: pd.DataFrame) -> int | None:
 
 
 def _map(part: pd.DataFrame, quantity: str, column: str, title: str, n: int, pair: tuple[str, str]) -> HeatMap:
-    rows = part[["implementation", "heads", "d_k", "status", column]].to_dict("records")
+    rows = part[["implementation", "heads", "d_k", "status", "reason", column]].to_dict("records")
     cells: dict[tuple[int, int, str], dict[Any, Any]] = {(row["heads"], row["d_k"], row["implementation"]): row for row in rows}
     heads = sorted({key[0] for key in cells})[:_MOST]
     widths = sorted({key[1] for key in cells})[:_MOST]
@@ -99,5 +99,7 @@ def _ratio(
             return None, ""
         if row["status"] != "ok":
             return None, f"{words.status_words(str(row['status']))}: {name}"
+        if column == "time_s" and row["reason"]:
+            return None, words.plain(f"{row['reason']} ({name})")
     first, second = (float(row[column]) if row is not None else 0.0 for row in rows)
     return (first / second, "") if first > 0 and second > 0 else (None, "not measured")

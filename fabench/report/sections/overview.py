@@ -18,13 +18,14 @@ _MOST_GROUPS, _MOST_BARS = 7, 3
 
 
 def sentences(readings: Readings) -> tuple[str, ...]:
-    """The headline's sentences without the setting, which stands above them."""
+    """The headline's sentences without the setting, which stands above them, and without what the evidence says against them."""
     prefix = f"{readings.headline.setting}: "
     return tuple(
         words.title_of(words.plain(said.removeprefix(prefix)))
         if said.startswith(prefix + "no ")
         else words.plain(said.removeprefix(prefix))
         for said in readings.headline.sentences
+        if said != readings.headline.doubt
     )
 
 
