@@ -18,6 +18,10 @@ from fabench.devices._null_script import Fault
 __all__ = ["OutOfResources", "Planted"]
 
 
+# Older versions of torch raise RuntimeError alone.
+_ACCELERATOR_ERROR: type[Exception] = getattr(torch, "AcceleratorError", RuntimeError)
+
+
 class OutOfResources(Exception):
     """By this name Triton says that one program wants more shared memory than there is."""
 
@@ -91,7 +95,7 @@ class Planted:
 
 def _error(fault: Fault) -> Exception:
     if fault.what in _STICKY:
-        return (torch.AcceleratorError if fault.accelerator else RuntimeError)(f"{_STICKY[fault.what]} [scripted]")
+        return (_ACCELERATOR_ERROR if fault.accelerator else RuntimeError)(f"{_STICKY[fault.what]} [scripted]")
     kind, text = _OTHER[fault.what]
     return kind(f"{text} [scripted]") if text else kind()
 

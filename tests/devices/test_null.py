@@ -274,10 +274,10 @@ def test_energy_is_read_from_a_counter_that_steps_or_not_at_all(play: Play, step
 STICKY = ["illegal_access", "device_assert", "misaligned", "launch_failure", "launch_timeout", "ecc", "unknown", "lost"]
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, torch.AcceleratorError])
+@pytest.mark.parametrize("kind", [RuntimeError, getattr(torch, "AcceleratorError", RuntimeError)])
 @pytest.mark.parametrize("what", STICKY)
 def test_after_a_sticky_error_every_operator_raises_the_same(what: str, kind: type[Exception], play: Play) -> None:
-    accelerator = str(kind is torch.AcceleratorError).lower()
+    accelerator = str(kind is not RuntimeError).lower()
     device = play(f"fault = [{{what = '{what}', phase = 'timing', accelerator = {accelerator}}}]")
     work = writes(64)
     with device.measuring("cell") as follow:

@@ -50,13 +50,14 @@ Play = Callable[..., Seen]
 def measuring_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ForkServer, Mapping[str, Any], Path]]:
     """A running fork server, and the file that its cells read their script from."""
     script = tmp_path_factory.mktemp("null") / "script.toml"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FABENCH_NULL", str(script))
-        server = ForkServer(Measure())
-        try:
-            yield server, server.start(), script
-        finally:
-            server.close()
+    server = ForkServer(Measure())
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FABENCH_NULL", str(script))
+            built = server.start()
+        yield server, built, script
+    finally:
+        server.close()
 
 
 @pytest.fixture
@@ -79,6 +80,7 @@ def play(
         (tmp_path / "faults.toml").write_text(SUITE)
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("COLUMNS", "400")
+        monkeypatch.setenv("FABENCH_NULL", str(path))  # a server that is killed starts again
         monkeypatch.setattr("fabench.cli._session.measuring", shared)
         monkeypatch.setattr(sys, "argv", ["fabench", "sweep", "faults.toml", "--no-report", *arguments])
         with pytest.raises(SystemExit) as ended:

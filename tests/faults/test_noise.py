@@ -4,7 +4,6 @@ The truth of every call is 1 ms. Time is scripted too, so 200 samples cost nothi
 stopped, is not looked at.
 """
 
-import json
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -106,11 +105,3 @@ def test_the_same_script_gives_the_same_record(play: Play) -> None:
     assert [stable(record) for record in first] == [stable(record) for record in second]
     other = play(f"seed = 1\n{script}").records.values()
     assert [stable(record) for record in first] != [stable(record) for record in other]
-
-
-def test_a_run_says_that_it_is_scripted(play: Play) -> None:
-    seen = play("title = 'A test'")
-    assert seen.folder is not None
-    facts = json.loads((seen.folder / "environment.json").read_text())["devices"]["null"]
-    assert (facts["scripted"], facts["name"]) == (True, "null device, scripted: A test")
-    assert seen.folder.name.endswith("-null")
