@@ -80,10 +80,10 @@ class Device(Base):
         return trace(call)
 
     def rates(self) -> dict[str, Any]:
-        """Copies of 128 MiB and products of 1024 x 1024, on the threads in use."""
+        """Copies of 8 MiB out of 128 and products of 384 x 384, on the threads in use."""
         return {
-            "copy_bytes_per_s": copy_rate(self, 2**28, tries=4),
-            "flop_per_s": product_rate(self, (torch.float32, torch.float64, torch.bfloat16), side=768, tries=3),
+            "copy_bytes_per_s": copy_rate(self, 2**28, tries=4, parts=16),
+            "flop_per_s": product_rate(self, (torch.float32, torch.float64, torch.bfloat16), side=384, tries=60),
         }
 
 
