@@ -82,7 +82,9 @@ def _aggregates(timing: Timing) -> dict[str, float]:
 
 
 def _counters(known: dict[str, Any], timing: Timing) -> dict[str, Any]:
-    counters = {name: known[name] for name in ("peak_bytes", "delta_bytes", "saved_bytes", "energy_j", "flop") if name in known}
+    counters: dict[str, Any] = {
+        name: known[name] for name in ("peak_bytes", "delta_bytes", "saved_bytes", "energy_j", "flop") if name in known
+    }
     if timing.cpu_s is not None:
         counters["cpu_mean_ns"] = timing.cpu_s / (len(timing.samples_s) * timing.loops) * _NS
     return counters

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fabench.pytest_plugin.cells import SuiteFile
     from fabench.pytest_plugin.measuring import Measuring
 
-__all__ = ["CHECKED", "measuring", "why_untimed"]
+__all__ = ["CHECKED", "measuring_of", "why_untimed"]
 
 CHECKED = "fabench_checked_only"  # the property of a test whose cell was not timed; its value says why
 _SUITES = pytest.StashKey[frozenset[Path]]()
@@ -57,7 +57,7 @@ def _listed(config: pytest.Config) -> frozenset[Path]:
     return config.stash[_SUITES]
 
 
-def measuring(config: pytest.Config) -> Measuring:
+def measuring_of(config: pytest.Config) -> Measuring:
     """The session's measuring side; it ends with the session, however that ends."""
     from fabench.pytest_plugin.measuring import Measuring
 

@@ -41,7 +41,7 @@ def keep(config: pytest.Config, record: Record, timing: Timing, bundle: Bundle) 
 
     name = record.cell.id
     fixture = _Fixture(name, name, name, parameters(record.cell), extra_info(record, bundle))
-    benchmark = Metadata(fixture, iterations=timing.loops, options=options(timing))
+    benchmark: Any = Metadata(fixture, iterations=timing.loops, options=options(timing))  # type: ignore[no-untyped-call]
     for sample_s in timing.samples_s:
         benchmark.stats.update(sample_s)
     session.benchmarks.append(benchmark)

@@ -12,7 +12,7 @@ import pytest
 
 from fabench.errors import FabenchError
 from fabench.export.base import Bundle, Outcome, point
-from fabench.pytest_plugin import CHECKED, measuring, why_untimed
+from fabench.pytest_plugin import CHECKED, measuring_of, why_untimed
 from fabench.pytest_plugin.benchmark import keep
 from fabench.schema import Record
 from fabench.suite import Planned, Suite, load
@@ -38,7 +38,7 @@ class SuiteFile(pytest.File):
             suite = load(str(self.path))
             if why_untimed(self.config) is not None:
                 suite = replace(suite, measure=replace(suite.measure, check_only=True))
-            auto = measuring(self.config).auto_device(suite.measure) if "auto" in suite.devices else "cpu"
+            auto = measuring_of(self.config).auto_device(suite.measure) if "auto" in suite.devices else "cpu"
             planned = suite.plan(auto)
         except FabenchError as error:
             raise self.CollectError(str(error)) from None
@@ -56,19 +56,20 @@ class CellItem(pytest.Item):
         self.suite = suite
         self.planned = planned
 
-    def reportinfo(self) -> tuple[Path, None, str]:
-        """A cell has no line of its own."""
-        return self.path, None, self.name
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """A cell has no line of its own; skipping needs one."""
+        return self.path, 0, self.name
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What a user can mend is a line, no traceback."""
+        return super().repr_failure(excinfo, "value" if isinstance(excinfo.value, FabenchError) else style)
 
     def runtest(self) -> None:
         """Measures the cell; its status is the test's outcome."""
         if (untimed := why_untimed(self.config)) is not None:
             self.user_properties.append((CHECKED, untimed))
-        kept = measuring(self.config)
-        try:
-            record, environment = kept.run(self.suite, self.planned)
-        except FabenchError as error:
-            pytest.fail(str(error), pytrace=False)
+        kept = measuring_of(self.config)
+        record, environment = kept.run(self.suite, self.planned)
         expected = self.suite.expects(record.status, record.cell)
         bundle = Bundle((record,), (environment,), {} if expected is None else {record.cell.id: expected})
         if (timing := bundle.timed(record)) is None:

@@ -46,7 +46,7 @@ class Measuring:
         schedule = Schedule([planned], [record for record in done if record.cell != planned.cell])
         since = self._since.setdefault(suite.sha, time.monotonic())
         total_s = suite.budget.total_s
-        if total_s is not None and time.monotonic() - since > total_s:
+        if done and total_s is not None and time.monotonic() - since > total_s:
             schedule.stop(f"the suite's time budget of {total_s:g} s was used up")
         (record,) = sweep(suite, schedule, server, memory_limit(suite, available_bytes()), done.append, lambda event: None)
         return record, environment

@@ -118,10 +118,8 @@ def entries(name: str, asked: Bundle) -> dict[str, tuple[float, float | None, fl
     """Median, low and high in seconds, as a reader of that format finds them."""
     data = parsed(name, asked)
     if name == "bencher":
-        ns = {key: value["latency"] for key, value in data.items()}
-        return {
-            key: tuple(v[k] / 1e9 if k in v else None for k in ("value", "lower_value", "upper_value")) for key, v in ns.items()
-        }  # type: ignore[misc]
+        seconds = {key: {name: value / 1e9 for name, value in one["latency"].items()} for key, one in data.items()}
+        return {key: (one["value"], one.get("lower_value"), one.get("upper_value")) for key, one in seconds.items()}
     found = {}
     for entry in data:
         assert entry["unit"] == "ms" and isinstance(entry["extra"], str)
