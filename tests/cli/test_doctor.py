@@ -1,17 +1,21 @@
 """`fabench doctor`, and where a sweep picks the noise sheet up."""
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fabench import noise
-from fabench.cli._session import stored_noise
+from fabench.cli import doctor
+from fabench.cli._session import open_session, stored_noise
 from fabench.cli.doctor import _noise_lines
 from fabench.codec import encode
 from fabench.schema import Measure
-from fabench.store import read_run
-from tests.cli.conftest import Fabench
+from fabench.suite import load
+from fabench.sweep.launch import ForkServer
 
 
 @pytest.fixture
@@ -22,22 +26,85 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_doctor_says_what_can_be_measured_and_a_sweep_knows_the_floor(
-    fabench: Fabench, tiny: Path, tmp_path: Path, cache: Path
+CPU = {"name": "Example CPU", "threads": 1, "memory_bytes": 2**34}
+
+
+class Scripted:
+    """A measuring side that answers at once: a CPU whose processes differ by 2 %, and no GPU."""
+
+    def __init__(self) -> None:
+        self.launches = 0
+
+    def describe(self, devices: Sequence[str]) -> dict[str, Any]:
+        return {name: dict(CPU) if name == "cpu" else {"missing": "a build without it"} for name in devices}
+
+    def rates(self, device: str) -> dict[str, Any]:
+        return {"copy_bytes_per_s": 1e10, "flop_per_s": {"float32": 5e10}}
+
+    def noise(self, device: str, work: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        assert device == "cpu"
+        assert work == (None if self.launches == 0 else {"0.002": [512, 3]})
+        self.launches += 1
+        factor = 1.02 if self.launches % 2 else 1.0
+        medians = [
+            {"median_s": 2e-3 * factor * own, "minor_faults": 0.5, "involuntary_switches": 0.0} for own in (1.0, 1.001, 1.002)
+        ]
+        return {"work": {"0.002": [512, 3]}, "classes": {"0.002": medians}, "clock_step_s": 5e-8}
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    side = Scripted()
+
+    @contextmanager
+    def measuring(measure: Measure) -> Iterator[tuple[Scripted, dict[str, str]]]:
+        yield side, {"torch": "2.14.1"}
+
+    monkeypatch.setattr("fabench.cli.doctor.measuring", measuring)
+    monkeypatch.setattr("fabench.cli._session.measuring", measuring)
+    return side
+
+
+def test_a_sweep_knows_the_floor_that_doctor_measured(
+    scripted: Scripted, cache: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    findings = json.loads(fabench("doctor", "--json", "--noise-s", "0.1").stdout)
-    cpu = findings["environment"]["devices"]["cpu"]
-    assert cpu["peaks"]["copy_bytes_per_s"] > 1e8
-    assert cpu["peaks"]["flop_per_s"]["float32"] > 1e8
-    assert cpu["noise"]["launches"] == 4
-    assert cpu["noise"]["clock_step_s"] > 0
-    assert set(cpu["noise"]["classes"]) == {"2e-05", "0.0002", "0.002", "0.02"}
-    assert all(one["seen"] > one["floor"] > 0 for one in cpu["noise"]["classes"].values())
-    fabench("sweep", str(tiny), "--n", "64", "--quiet", "--no-report")
-    (run,) = (tmp_path / "results").iterdir()
-    found = read_run(run).environment.devices["cpu"]["noise"]
-    assert found == cpu["noise"]
-    assert noise.visible(found, 0.002) == found["classes"]["0.002"]["floor"]
+    assert doctor.command(noise_s=20.0, threads=None, as_json=True) == 0
+    cpu = json.loads(capsys.readouterr().out)["environment"]["devices"]["cpu"]
+    sheet = cpu["noise"]
+    assert cpu["peaks"]["copy_bytes_per_s"] == 1e10
+    assert (sheet["launches"], sheet["medians"], scripted.launches) == (12, 3, 12)
+    assert sheet["classes"]["0.002"]["between"] == pytest.approx(0.0103, rel=0.02)  # six at 0, six at ln 1.02
+    with open_session(load(str(tiny))) as session:
+        assert session.devices["cpu"]["noise"] == sheet
+    with open_session(load(str(tiny), {"measure.threads": "7"})) as session:
+        assert "noise" not in session.devices["cpu"]
+
+
+def test_the_stored_sheet_is_shown_without_measuring(scripted: Scripted, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.command(noise_s=0.0, threads=None, as_json=False) == 0
+    assert "noise   not known" in capsys.readouterr().out
+    assert not cache.exists()
+    doctor.command(noise_s=20.0, threads=None, as_json=False)
+    launches = scripted.launches
+    measured = capsys.readouterr().out
+    doctor.command(noise_s=0.0, threads=None, as_json=False)
+    assert capsys.readouterr().out == measured
+    assert scripted.launches == launches
+    assert "2.00 ms cells: differences below" in measured
+    assert "cuda      not here: a build without it" in measured
+
+
+def test_a_launch_for_real() -> None:
+    """A process of the fork server; how fast it is, is not looked at."""
+    server = ForkServer(Measure())
+    try:
+        server.start()
+        answer = server.noise("cpu", {"0.0002": [64, 4]})
+    finally:
+        server.close()
+    assert answer["work"] == {"0.0002": [64, 4]}
+    assert [entry["median_s"] > 0 for entry in answer["classes"]["0.0002"]] == [True] * 3
+    assert answer["clock_step_s"] > 0
 
 
 def test_the_sheet_in_words() -> None:
