@@ -16,6 +16,7 @@ from fabench.report.sections import (
     fits,
     hardware,
     heads,
+    ledger,
     modules,
     overview,
     paper,
@@ -29,9 +30,9 @@ __all__ = ["build", "compose"]
 
 # In the order in which readers want them.
 _SECTIONS: tuple[Callable[[Readings], Section | None], ...] = (
-    overview.section, evidence.section, scaling.section, crossovers.section, fits.section, heads.section, settings.section,
-    factors.section, hardware.section, modules.section, paper.section, accuracy.section, cells.section, cells.failures, provenance.section,
-    provenance.method,
+    overview.section, evidence.section, scaling.section, crossovers.section, fits.section, ledger.section, heads.section,
+    settings.section, factors.section, hardware.section, modules.section, paper.section, accuracy.section, cells.section,
+    cells.failures, provenance.section, provenance.method,
 )  # fmt: skip
 
 

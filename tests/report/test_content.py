@@ -12,7 +12,7 @@ from fabench.schema import STATUSES, Record
 from tests import synthetic
 
 ORDER = [
-    "overview", "evidence", "scaling", "crossovers", "fits", "heads", "settings", "speedups", "roofline", "modules", "paper", "accuracy", "cells",
+    "overview", "evidence", "scaling", "crossovers", "fits", "ledger", "heads", "settings", "speedups", "roofline", "modules", "paper", "accuracy", "cells",
     "failures", "environment", "method",
 ]  # fmt: skip
 
