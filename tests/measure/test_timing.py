@@ -1,5 +1,6 @@
 """Time per call against a device whose clock is scripted."""
 
+import gc
 import itertools
 from collections.abc import Iterator
 
@@ -9,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabench.devices.base import Unfit
-from fabench.measure import timing
 from fabench.median import half_width
 from tests.measure.scripted import Scripted, timed
 
@@ -262,4 +262,4 @@ def test_garbage_is_collected_again_after_an_error() -> None:
     device = Scripted(iter([]))
     with pytest.raises((StopIteration, RuntimeError)):
         timed(device, device.calls(iter([])))
-    assert timing.gc.isenabled()
+    assert gc.isenabled()
