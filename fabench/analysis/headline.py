@@ -131,7 +131,7 @@ def _factor(both: pd.DataFrame, quantity: str, pair: tuple[str, str], draws: int
 
 
 def _only_linear(main: _Main) -> tuple[int, ...]:
-    refused = {n for n, _ in main.quadratic.missing}
+    refused = {n for n, why in main.quadratic.missing if not why.startswith(IMPOSSIBLE)}
     return tuple(n for n in main.linear.n if n in refused)
 
 

@@ -1,5 +1,7 @@
 """A sweep as the user watches it: a live line on a terminal, plain lines elsewhere, records as JSON on standard output if asked.
 
+Each time comes with its evidence: the grade on the cell's line, all of it in JSON, and at the end what most often lowered a grade.
+
 The display has no thread of its own: it is drawn between phases, never while a cell is being timed.
 """
 
@@ -11,15 +13,18 @@ from collections.abc import Mapping, Sequence
 
 from rich.progress import BarColumn, Progress, TextColumn
 
+from fabench.analysis.evidence import GRADES, Evidence, as_line, assess, common
+from fabench.analysis.physics import facts_of
 from fabench.cli import _console
 from fabench.cli._console import data, notes, safe
 from fabench.median import median
-from fabench.schema import Record, Status, to_json
+from fabench.schema import Environment, Record, Status
 from fabench.sweep.run import Ended, Event, Phase, Started
 from fabench.units import format_bytes, format_duration
 
-__all__ = ["Show", "counts", "outcome"]
+__all__ = ["Show", "counts", "evidence_lines", "outcome"]
 
+_MOST_CODES, _MOST_WARNINGS = 3, 3
 _COLOURS = {
     Status.OK: "green",
     Status.UNSUPPORTED: "dim",
@@ -29,13 +34,14 @@ _COLOURS = {
 }
 
 
-def outcome(record: Record) -> str:
-    """`3.21 ms, 2.00 MiB` of a cell that was measured, else its status and reason."""
+def outcome(record: Record, evidence: Evidence) -> str:
+    """`3.21 ms, 2.00 MiB, grade B (noisy)` of a cell that was measured, else its status and reason."""
     if record.status != Status.OK:
         return f"{record.status}: {record.reason}"
     parts = []
     if record.timing is not None:
-        parts.append(format_duration(median(record.timing.samples_s)))
+        impossible = evidence.impossible
+        parts.append(f"IMPOSSIBLE ({impossible})" if impossible else format_duration(median(record.timing.samples_s)))
     if record.memory is not None:
         parts.append(format_bytes(record.memory.delta_bytes))
     if record.check is not None and record.timing is None:
@@ -44,7 +50,25 @@ def outcome(record: Record) -> str:
             for error in record.check.tensors
             if error.error is not None
         ]
-    return ", ".join(parts)
+    return ", ".join([*parts, *_graded(evidence)])
+
+
+def _graded(evidence: Evidence) -> list[str]:
+    if evidence.grade is None:
+        return []
+    more = [f"{len(evidence.codes) - _MOST_CODES} more"] if len(evidence.codes) > _MOST_CODES else []
+    named = ", ".join([*evidence.codes[:_MOST_CODES], *more])
+    return [f"grade {evidence.grade}" + (f" ({named})" if named else "")]
+
+
+def evidence_lines(found: Sequence[Evidence]) -> list[str]:
+    """How many cells have which grade, and the warnings that lowered most of them, each with its advice. Nothing without a time."""
+    grades = Counter(evidence.grade for evidence in found)
+    said = [f"{grades[grade]} {grade}" for grade in GRADES if grades[grade]]
+    lines = [f"evidence: {', '.join(said)}"] if said else []
+    for code, count in common(found)[:_MOST_WARNINGS]:
+        lines.append(f"  {code.value} in {count} {'cell' if count == 1 else 'cells'}: {code.advice}")
+    return lines
 
 
 def counts(records: Sequence[Record]) -> str:
@@ -56,8 +80,10 @@ def counts(records: Sequence[Record]) -> str:
 class Show:
     """Tells the user what the sweep does."""
 
-    def __init__(self, predicted_s: Mapping[str, float], quiet: bool, as_json: bool) -> None:
-        self._predicted = dict(predicted_s)
+    def __init__(
+        self, predicted_s: Mapping[str, float], quiet: bool, as_json: bool, environments: Sequence[Environment] = ()
+    ) -> None:
+        self._predicted, self._environments = dict(predicted_s), environments
         self._quiet, self._json = quiet, as_json
         self._live: Progress | None = None
         self._start = time.monotonic()
@@ -105,12 +131,15 @@ class Show:
 
     def _ended(self, event: Ended) -> None:
         record = event.record
+        evidence = assess(record, facts_of(self._environments, record.cell.device))
         self._spent_predicted += self._predicted.pop(record.cell.id, 0.0)
         if self._json:
-            data.file.write(to_json(record) + "\n")
+            data.file.write(as_line(record, evidence) + "\n")
             data.file.flush()
         if not self._quiet:
-            colour = _COLOURS.get(Status(record.status), "red")
+            colour = "red" if evidence.grade == GRADES[-1] else _COLOURS.get(Status(record.status), "red")
             width = len(str(event.total))
-            notes.print(f"\\[{event.number:>{width}}/{event.total}] [{colour}]{safe(record.cell.id)}[/]  {safe(outcome(record))}")
+            notes.print(
+                f"\\[{event.number:>{width}}/{event.total}] [{colour}]{safe(record.cell.id)}[/]  {safe(outcome(record, evidence))}"
+            )
         self._update(event.number, event.total, "")

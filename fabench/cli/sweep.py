@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from fabench.analysis.evidence import assess
+from fabench.analysis.physics import facts_of
 from fabench.cli import _options as o
 from fabench.cli._console import error, notes, safe
-from fabench.cli._progress import Show, counts
+from fabench.cli._progress import Show, counts, evidence_lines
 from fabench.cli._session import Session, open_session
 from fabench.environment import child_settings, collect, differences
 from fabench.errors import ExitCode, NotComparable, StoreError, UsageError
@@ -38,7 +40,7 @@ def command(
     resume: Annotated[str | None, typer.Option("--resume", metavar="RUN", help="Measure what this run folder (or `latest`) lacks.")] = None,
     wait: o.Wait = False, results: o.Results = Path("results"), reports: o.Reports = Path("reports"),
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the report at the end.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Records as JSON lines on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Records as JSON lines on standard output, each with its evidence.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the last lines.")] = False,
 ) -> int:  # fmt: skip
     """Measure a suite: time, memory and correctness of every cell, then the report."""
@@ -153,7 +155,7 @@ def _measure(
             with _folder(session, suite, earlier, environment, results) as folder:
                 path = folder.path
                 schedule = Schedule(session.planned, done)
-                with Show(_predicted(schedule, suite, environment), quiet, as_json) as show:
+                with Show(_predicted(schedule, suite, environment), quiet, as_json, [environment]) as show:
                     sweep(suite, schedule, session.server, session.limit_bytes, folder.append, show)
     except KeyboardInterrupt:
         if path is not None:
@@ -179,8 +181,10 @@ def _close(suite: Suite, path: Path, reports: Path | None) -> int:
         from fabench.report import write_report
 
         written = write_report(records, [run.environment], reports, path.name, warnings=run.warnings)
-        _headline(records)
+        _headline(records, run.environment)
     notes.print(safe(counts(records)))
+    for line in evidence_lines([assess(record, facts_of([run.environment], record.cell.device)) for record in records]):
+        notes.print(safe(line))
     for warning in run.warnings:
         notes.print(f"[yellow]warning:[/] {safe(warning)}")
     failed = failures(records, suite)
@@ -194,11 +198,11 @@ def _close(suite: Suite, path: Path, reports: Path | None) -> int:
     return _exit_code(records, failed)
 
 
-def _headline(records: list[Record]) -> None:
+def _headline(records: list[Record], environment: Environment) -> None:
     from fabench.analysis.frame import tidy
     from fabench.analysis.headline import headline
 
-    notes.print(f"\n[bold]{safe(' '.join(headline(tidy(records)).sentences))}[/]\n")
+    notes.print(f"\n[bold]{safe(' '.join(headline(tidy(records, [environment])).sentences))}[/]\n")
 
 
 def _exit_code(records: list[Record], failed: list[Record]) -> int:

@@ -24,8 +24,8 @@ _MEANING = {
     "D": "not a measurement of this work",
 }
 _WARNINGS = (
-    Column("warning", "filter"), Column("leaves at best", "grade"), Column("cells", "count"), Column("of those with a time", "percent"),
-    Column("which"), Column("for example"), Column("what to do"),
+    Column("warning", "filter"), Column("leaves at best", "grade"), Column("cells", "count"), Column("for example"), Column("what to do"),
+    Column("which"),
 )  # fmt: skip
 _MOST_NAMES, _MOST_SIZES, _MOST_REASONS = 3, 5, 20
 
@@ -48,12 +48,8 @@ def section(readings: Readings) -> Section | None:
     if not total:
         return None
     blocks: list[Block] = [_grades(grades, total)]
-    blocks += [
-        table for table in (_warnings(readings, total), _clocks(readings), _ladder(readings), _telemetry(readings)) if table
-    ]
-    lead = (
-        "Each time has a grade, the best that its warnings leave; cells without a time have none. The rules stand in the method."
-    )
+    blocks += [table for table in (_warnings(readings), _clocks(readings), _ladder(readings), _telemetry(readings)) if table]
+    lead = "Each time has a grade, the best that its warnings leave; cells without a time have none. What is judged stands in the method."
     return Section("evidence", "Evidence", lead, tuple(blocks))
 
 
@@ -64,7 +60,7 @@ def _grades(grades: Counter[str | None], total: int) -> Table:
     return Table("grades", "Grades", columns, rows, note)
 
 
-def _warnings(readings: Readings, total: int) -> Table | None:
+def _warnings(readings: Readings) -> Table | None:
     """One row per warning, the gravest and most frequent first."""
     groups: dict[Code, list[tuple[Record, Doubt]]] = {}
     for record, evidence in zip(readings.records, readings.evidence, strict=True):
@@ -76,8 +72,8 @@ def _warnings(readings: Readings, total: int) -> Table | None:
     order = sorted(groups, key=lambda code: (-GRADES.index(worst[code][1].grade), -len(groups[code])))
     rows: list[tuple[Value, ...]] = [
         (
-            code.value, worst[code][1].grade, len(groups[code]), len(groups[code]) / total,
-            _which([record for record, _ in groups[code]]), words.plain(f"{_place(worst[code][0])}: {worst[code][1].text}"), code.advice,
+            code.value, worst[code][1].grade, len(groups[code]), words.plain(f"{_place(worst[code][0])}: {worst[code][1].text}"),
+            code.advice, _which([record for record, _ in groups[code]]),
         )
         for code in order
     ]  # fmt: skip

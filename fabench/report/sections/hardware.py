@@ -15,8 +15,8 @@ from fabench.report.sections.order import main_first, tabulate
 __all__ = ["section"]
 
 _COLUMNS = (
-    Column("implementation"), Column("n", "count"), Column("least traffic", "bandwidth"), Column("of copy peak", "percent"), Column("rate", "flops"),
-    Column("of product peak", "percent"), Column("FLOP", "text"), Column("FLOP/B", "number"), Column("limited by"), Column("verdict"),
+    Column("implementation"), Column("n", "count"), Column("verdict"), Column("least traffic", "bandwidth"), Column("of copy peak", "percent"), Column("rate", "flops"),
+    Column("of product peak", "percent"), Column("FLOP", "text"), Column("FLOP/B", "number"), Column("limited by"),
     Column("setting"),
 )  # fmt: skip
 
@@ -70,7 +70,7 @@ def _reached(found: Sequence[RooflinePoint]) -> str:
 def _row(found: RooflinePoint) -> tuple[Value, ...]:
     verdict = f"IMPOSSIBLE: {found.note}" if found.impossible else found.note or "plausible"
     rates = (found.bytes_per_s, found.copy_share, found.flop_per_s, found.product_share, found.flop_source, found.intensity)
-    return (found.implementation, found.n, *rates, found.bound or "unknown", verdict, found.setting)
+    return (found.implementation, found.n, verdict, *rates, found.bound or "unknown", found.setting)
 
 
 def _chart(readings: Readings) -> Roofline | None:
