@@ -103,8 +103,11 @@ def _show(value: int | None) -> str:
 def _said(cell: _Cell) -> str:
     """The ledger in a sentence."""
     book, held = cell.book, cell.book.input_bytes + cell.book.parameter_bytes + cell.book.given_bytes
-    parts = [f"{_show(book.output_bytes)} output" + (" and gradients" if cell.record.cell.case.needs_gradients else "")]
-    if cell.record.cell.case.needs_gradients:
+    gradients = cell.record.cell.case.needs_gradients
+    parts = [
+        f"{_show(book.output_bytes)} output{' and gradients' if gradients else ''}" if book.output_bytes else "no output yet"
+    ]
+    if gradients:
         parts.append(
             "an unknown part kept for backward" if book.saved_bytes is None else f"{_show(book.saved_bytes)} kept for backward"
         )
@@ -155,7 +158,7 @@ def _compared(cells: Sequence[_Cell]) -> Table | None:
     """Measured beside predicted, line by line, with what explains the difference."""
     columns = (
         Column("implementation"), Column("n", "count"), Column("line"), Column("measured", "bytes"), Column("predicted", "bytes"),
-        Column("difference", "bytes"), Column("verdict"), Column("unexplained", "bytes"), Column("what explains it"),
+        Column("difference", "bytes"), Column("verdict"), Column("unexplained", "bytes"), Column("what may explain it"),
     )  # fmt: skip
     rows: list[tuple[Value, ...]] = [
         (
@@ -179,7 +182,7 @@ def _reasons(line: Line) -> str:
     positive = (line.difference_bytes or 0) > 0
     reach = [(one.high_bytes if positive else -one.low_bytes, one.text) for one in line.explaining]
     told = [
-        f"{text} ({'' if positive else '−'}up to {_show(size)})" for size, text in sorted(reach, reverse=True)[:_MOST_REASONS]
+        f"{text} (up to {'' if positive else '−'}{_show(size)})" for size, text in sorted(reach, reverse=True)[:_MOST_REASONS]
     ]
     left = len(reach) - len(told)
     return words.plain("; ".join(told) + (f"; {left} more" if left else ""))
