@@ -1,4 +1,4 @@
-"""What implementations there are, read from the heads of their files, without importing one of them.
+"""What implementations and devices there are, read from their files, without importing one of them.
 
 The parent must know each implementation's cost family and what it computes (dry runs, skips, `fabench list`), but the files import
 torch, which the parent never does. So every file in `attention/` states these facts as literals, and this module reads them with
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Facts", "implementations"]
+__all__ = ["Facts", "devices", "implementations"]
 
 _FOLDER = Path(__file__).parent / "attention"
+_DEVICES = Path(__file__).parent / "devices"
 _HELPERS = {"base", "reference"}
 
 
@@ -65,3 +66,9 @@ def implementations() -> dict[str, Facts]:
     """All implementations by name, in the order of their names."""
     paths = sorted(path for path in _FOLDER.glob("*.py") if not path.name.startswith("_") and path.stem not in _HELPERS)
     return {path.stem: _read(path) for path in paths}
+
+
+@cache
+def devices() -> tuple[str, ...]:
+    """The kinds of device that have a file, by name; whether one is here only the measuring side can say."""
+    return tuple(sorted(path.stem for path in _DEVICES.glob("[a-z]*.py") if path.stem != "base"))

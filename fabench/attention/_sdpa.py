@@ -58,6 +58,8 @@ def reason(case: Case, device: str, backend: SDPBackend, operator: str | None) -
     """Why the backend can't run `case`, in torch's words, or None. `operator`: the start of its operator's name; None for math."""
     if case.normalisation != "softmax":
         return "scaled_dot_product_attention has no scaling form"
+    if device.startswith("null"):
+        return "which of torch's kernels would run is a matter of the device, and this one is scripted"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fabench import noise
+from fabench.catalogue import devices as kinds_of_device
 from fabench.cli._console import notes, safe
 from fabench.environment import available_bytes, child_settings
 from fabench.errors import StoreError, WorkerError
@@ -56,6 +57,12 @@ def measuring(measure: Measure) -> Iterator[tuple[ForkServer, Mapping[str, Any]]
         server.close()
 
 
+def _auto(seen: Mapping[str, Mapping[str, Any]]) -> str:
+    """The first accelerator that is here, or the CPU; never a scripted device."""
+    here = [name for name in kinds_of_device() if "missing" not in seen.get(name, {"missing": ""}) and not seen[name].get("scripted")]
+    return next((name for name in here if name != "cpu"), "cpu")
+
+
 @contextmanager
 def open_session(suite: Suite, wait: bool = False) -> Iterator[Session]:
     """Starts the measuring side, resolves "auto" (a GPU if there is one), takes the devices for itself and plans the cells.
@@ -65,8 +72,8 @@ def open_session(suite: Suite, wait: bool = False) -> Iterator[Session]:
     """
     with measuring(suite.measure) as (server, built):
         wanted = suite.devices
-        seen = server.describe(sorted((wanted - {"auto"}) | ({"cuda", "cpu"} if "auto" in wanted else set())))
-        auto = "cpu" if "missing" in seen.get("cuda", {"missing": ""}) else "cuda"
+        seen = server.describe(sorted((wanted - {"auto"}) | (set(kinds_of_device()) if "auto" in wanted else set())))
+        auto = _auto(seen)
         names = {auto if name == "auto" else name for name in wanted}
         devices = {name: dict(seen[name]) for name in sorted(names)}
         missing = [f"{name}: {facts['missing']}" for name, facts in devices.items() if "missing" in facts]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol
 import typer
 
 from fabench import noise
+from fabench.catalogue import devices as kinds_of_device
 from fabench.cli._console import data, notes, safe
 from fabench.cli._session import measuring, say, stored_noise
 from fabench.codec import encode
@@ -52,7 +53,8 @@ def command(
     findings: dict[str, Any] = {"advice": _advice()}
     try:
         with measuring(measure) as (server, built):
-            devices = {name: dict(facts) for name, facts in server.describe(["cpu", "cuda"]).items()}
+            known = server.describe(kinds_of_device())
+            devices = {name: dict(facts) for name, facts in known.items() if not facts.get("scripted")}
             for name, facts in devices.items():
                 if "missing" not in facts:
                     with exclusive({name: facts}, say, mend="run doctor again when it has ended"):

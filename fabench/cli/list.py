@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fabench.catalogue import implementations
+from fabench.catalogue import devices, implementations
 from fabench.cli._console import safe
 from fabench.cli._session import measuring
 from fabench.errors import ExitCode, SuiteError, UsageError
@@ -51,5 +51,5 @@ def _implementations() -> None:
 
 def _devices() -> None:
     with measuring(Measure()) as (server, _):
-        for name, facts in server.describe(["cpu", "cuda"]).items():
+        for name, facts in server.describe(devices()).items():
             typer.echo(f"{name:<6} {safe(facts.get('name') or 'not here: ' + str(facts['missing']))}")

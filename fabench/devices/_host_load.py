@@ -29,7 +29,7 @@ from fabench.devices.base import Observer
 from fabench.linux import numbers, read, throttled_s
 from fabench.measured import HostLoad, Telemetry
 
-__all__ = ["HostObserver"]
+__all__ = ["HostObserver", "processors"]
 
 _APART_S = 0.05
 _RESOLVED_STEPS = 20
@@ -56,7 +56,7 @@ class HostObserver(Observer):
         self._root = root
         self._queue: int | None = None
         self._frequency_hz = _frequency_hz(root)
-        self._processors = _processors(root)
+        self._processors = processors(root)
         self._due = 0.0
         self.look()
         self._first = _counters(root, self._processors)
@@ -154,7 +154,7 @@ def _threads(root: Path) -> list[Path]:
         return []
 
 
-def _processors(root: Path) -> set[int]:
+def processors(root: Path = Path("/")) -> set[int]:
     """Where this process's threads may run, all of them together."""
     found: set[int] = set()
     for thread in _threads(root):

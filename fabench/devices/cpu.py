@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from fabench.devices._blocks import trace
-from fabench.devices._host_load import HostObserver
+from fabench.devices._host_load import HostObserver, processors
 from fabench.devices._rates import copy_rate, product_rate
 from fabench.devices.base import Batch, Call, Observer, Peak, Stopwatch, Unfit, Work
 from fabench.devices.base import Device as Base
@@ -50,7 +50,7 @@ class Device(Base):
             "name": _model(),
             "capability": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
-            "affinity": sorted(os.sched_getaffinity(0)),
+            "affinity": sorted(processors() or os.sched_getaffinity(0)),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "last_level_cache_bytes": last_level_cache_bytes(),
         }
