@@ -6,9 +6,9 @@ the median then varies tau times as much, where tau is the integrated autocorrel
 ranks of the interval lie sqrt(tau) times as far apart.
 
 tau is added up over pairs of neighbouring lags until a pair is not positive (Geyer 1992, 3.3), up to lag W. What is found so is too
-small, because the median was taken from the same samples: by (2 W + 1) / n of itself (Wolff 2004, eq. 49). And its standard error is
-sqrt((4 W + 2) / n) of itself (there, eq. 42); half of one is added, because sampling stops where tau happens to look small. A
-correlation of neighbours below half its own standard error, 1 / sqrt(n), counts as none.
+small, because the median was taken from the same samples: by (2 W + 1) / n of itself (Wolff 2004). And its
+standard error is sqrt((4 W + 2) / n) of itself (Madras and Sokal 1988); half of one is added, because sampling stops where tau happens
+to look small. A correlation of neighbours below half its own standard error, 1 / sqrt(n), counts as none.
 The quantile is Student's, for as many degrees of freedom as there are independent samples. Without correlation the ranks are those of
 the sign test; with fewer than six independent samples there is no interval.
 """

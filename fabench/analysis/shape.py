@@ -173,7 +173,7 @@ def _score(points: Sequence[float]) -> int:
 def _neighbours_time(rest: Sequence[float]) -> float:
     """The autocorrelation time that the rank correlation of neighbours stands for, if all further ones follow from it.
 
-    Steadier than a sum over lags where samples are few. What a line leaves correlates by (2 + 4 r) / n too little (Kendall 1954).
+    Steadier than a sum over lags where samples are few. What a line leaves correlates by about (2 + 4 r) / n too little.
     """
     ordered, count = sorted(rest), len(rest)
     ranks = [bisect_left(ordered, value) + bisect_right(ordered, value) - count for value in rest]
