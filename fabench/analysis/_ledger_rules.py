@@ -7,6 +7,7 @@ implementation that is declared linear in memory stays unexplained.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from fabench.cost import Cost
@@ -44,8 +45,8 @@ class Sizes:
     @property
     def keys(self) -> int:
         """Key positions after pooling."""
-        pool = self.case.pool or 1
-        return self.case.m // pool ** min(2, len(self.case.dimensions))
+        axes = min(2, len(self.case.dimensions))
+        return self.case.m // math.prod([self.case.pool or 1] * axes)
 
     @property
     def wide(self) -> int:

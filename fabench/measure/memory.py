@@ -61,7 +61,8 @@ def measure_memory(device: Device, subject: Subject, opaque: bool, first_delta_b
     upstream = subject.inputs.upstream(subject.output_shape) if case.needs_gradients else None
     held, watch = ledger.held_by(subject, upstream), ledger.Watch(subject, opaque)
     calls: list[Call] = []
-    kept, built, known = (0, 0), None, held.addresses
+    kept: tuple[int, int | None] = (0, 0)
+    built, known = None, held.addresses
     if case.mode == "bwd":
         built = device.peak(lambda: calls.append(watch.call(upstream)))
         kept, known = watch.new_bytes(known), known | watch.output.keys() | watch.saved.keys()

@@ -36,7 +36,7 @@ def line(record: Record, name: str) -> Line:
 @pytest.mark.parametrize("name", [name for name, facts in implementations().items() if not facts.compiles])
 def test_the_rules_explain_what_every_implementation_holds(name: str, mode: str) -> None:
     facts = base.load(name).facts
-    extras = ({}, {"mask": "padding"}, MODULE, IMAGE, IMAGE | {"pool": 2})
+    extras: tuple[dict[str, Any], ...] = ({}, {"mask": "padding"}, MODULE, IMAGE, IMAGE | {"pool": 2})
     for rule, dtype, extra in itertools.product(("softmax", "scaling"), ("float32", "bfloat16"), extras):
         case = Case(
             **({"n": 128, "m": 128, "heads": 2, "d_k": 16, "d_v": 32, "mode": mode} | extra), normalisation=rule, dtype=dtype

@@ -7,10 +7,11 @@ import torch
 
 from fabench import cost
 from fabench.attention import base
+from fabench.devices.base import load
 from fabench.kernels.factorized import factorized_attention
 from fabench.measure import flop, subject
 from fabench.measure.inputs import make as make_inputs
-from fabench.measure.memory import saved_for_backward
+from fabench.measure.memory import measure_memory
 from fabench.schema import Case, Measure
 from tests.kernels.interpreted.subjects import CASE, inputs, replace, truth
 
@@ -62,7 +63,7 @@ def test_the_harness_counts_its_operations_and_what_it_keeps() -> None:
     counted = cost.of(case, 1, 1)
     assert flop.count(measured.call()) == counted.flop
     kept = 2 * 3 * (8 * 16 + 2 * 8) * 4  # C, m and 1/l of each head
-    assert saved_for_backward(measured).saved_bytes == measured.held_bytes + kept
+    assert measure_memory(load("cpu"), measured, False).saved_bytes == measured.held_bytes + kept
 
 
 def test_autocast_chooses_the_type() -> None:
