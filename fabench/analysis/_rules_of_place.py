@@ -33,9 +33,9 @@ def gpu(telemetry: Telemetry | None, facts: Facts) -> Iterator[Doubt]:
     if told.foreign_processes:
         small = told.foreign_bytes is not None and told.foreign_bytes <= _DESKTOP_BYTES
         held = "" if told.foreign_bytes is None else f" with {format_bytes(told.foreign_bytes)}"
-        yield Doubt(Code.FOREIGN_GPU, f"{told.foreign_processes} other processes on the device{held}", "B" if small else "C")
+        yield Doubt(Code.FOREIGN_GPU, f"other processes on the device: {told.foreign_processes}{held}", "B" if small else "C")
     if told.ecc_errors:
-        yield Doubt(Code.ECC_ERRORS, f"{told.ecc_errors} uncorrected memory errors meanwhile", "D")
+        yield Doubt(Code.ECC_ERRORS, f"uncorrected memory errors meanwhile: {told.ecc_errors}", "D")
 
 
 def _throttled(looks: Sequence[GpuLook]) -> Iterator[Doubt]:
@@ -73,7 +73,7 @@ def host(timing: Timing, telemetry: Telemetry | None, facts: Facts) -> Iterator[
         if grade := beyond(others, (0.05, "B"), (0.2, "C")):
             yield Doubt(Code.FOREIGN_LOAD, f"others took {others:.0%} of the processors", grade)
     elif load.others_cpu_s is None and load.run_queue is not None and load.run_queue >= max(1, load.processors):
-        yield Doubt(Code.FOREIGN_LOAD, f"{load.run_queue} other tasks were ready to run", "B")
+        yield Doubt(Code.FOREIGN_LOAD, f"other tasks that were ready to run: {load.run_queue}", "B")
     if load.steal_s is not None and load.steal_s > _TICKS_S:
         stolen = share(load.steal_s, capacity_s)
         if grade := beyond(stolen, (0.01, "B"), (0.05, "C")):

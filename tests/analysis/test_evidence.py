@@ -462,7 +462,7 @@ def test_a_line_is_the_record_with_its_evidence() -> None:
     assert from_json(Record, json.dumps(data)) == found
     assert said == {
         "grade": "D",
-        "warnings": [{"code": "ecc_errors", "text": "1 uncorrected memory errors meanwhile", "advice": Code.ECC_ERRORS.advice}],
+        "warnings": [{"code": "ecc_errors", "text": "uncorrected memory errors meanwhile: 1", "advice": Code.ECC_ERRORS.advice}],
     }
     assert json.loads(as_line(CPU, judged(CPU)))["evidence"] == {"grade": "A", "warnings": []}
 

@@ -42,7 +42,11 @@ def wait_for(condition: object, seconds: float = 60.0) -> None:
 
 def test_a_sweep_from_suite_to_report(fabench: Fabench, tiny: Path, tmp_path: Path) -> None:
     result = fabench("sweep", str(tiny), "--json")
-    records = [from_json(Record, line) for line in result.stdout.splitlines()]
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    evidence = [line.pop("evidence") for line in lines]
+    assert all(one["grade"] in ("A", "B", "C", "D") for one in evidence)
+    assert all({"code", "text", "advice"} == set(warning) for one in evidence for warning in one["warnings"])
+    records = [from_json(Record, json.dumps(line)) for line in lines]
     assert [record.status for record in records] == ["ok"] * 6
     run = read_run(only_run(tmp_path))
     assert run.records == tuple(records)
@@ -50,9 +54,11 @@ def test_a_sweep_from_suite_to_report(fabench: Fabench, tiny: Path, tmp_path: Pa
     assert run.environment.devices["cpu"]["peaks"]["copy_bytes_per_s"] > 0
     assert run.environment.settings["MALLOC_MMAP_MAX_"] == "0"
     assert all(not name.startswith("FABENCH_") for name in run.environment.settings)
-    lines = result.stderr.splitlines()
-    assert lines[0].startswith("[1/6] factorized/cpu/core/softmax/fp32/fwd/n=64")
-    assert "6 ok" in lines
+    told = result.stderr.splitlines()
+    assert told[0].startswith("[1/6] factorized/cpu/core/softmax/fp32/fwd/n=64") and f", grade {evidence[0]['grade']}" in told[0]
+    grades = next(line for line in told if line.startswith("evidence: "))
+    assert sum(int(part.split()[0]) for part in grades.removeprefix("evidence: ").split(", ")) == 6
+    assert "6 ok" in told
     names = {path.suffix for path in (tmp_path / "reports").rglob("*") if path.is_file()}
     assert {".html", ".md", ".csv", ".json", ".png", ".svg", ".pdf"} <= names
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fabench.analysis.doubts import Code, Doubt
-from fabench.analysis.evidence import GRADES, timed
+from fabench.analysis.evidence import GRADES, Evidence, timed
 from fabench.analysis.physics import share
 from fabench.measured import GpuLook
 from fabench.report import words
@@ -35,9 +35,9 @@ def alarms(readings: Readings) -> list[str]:
     found = Counter(doubt.code for evidence in readings.evidence for doubt in evidence.warnings)
     said = []
     if found[Code.SCRIPTED]:
-        said.append(f"{found[Code.SCRIPTED]:,} cells come from a scripted device: their times are written, not measured.")
+        said.append(f"Cells from a scripted device: {found[Code.SCRIPTED]:,}. Their times are written, not measured.")
     if found[Code.IMPOSSIBLE]:
-        said.append(f"{found[Code.IMPOSSIBLE]:,} cells have an IMPOSSIBLE time, which is used nowhere: see Evidence.")
+        said.append(f"Cells with an IMPOSSIBLE time, which is used nowhere: {found[Code.IMPOSSIBLE]:,}. See Evidence.")
     return said
 
 
@@ -62,26 +62,28 @@ def _grades(grades: Counter[str | None], total: int) -> Table:
 
 def _warnings(readings: Readings) -> Table | None:
     """One row per warning, the gravest and most frequent first."""
-    groups: dict[Code, list[tuple[Record, Doubt]]] = {}
+    groups: dict[Code, list[tuple[Record, Doubt, str]]] = {}
     for record, evidence in zip(readings.records, readings.evidence, strict=True):
         for doubt in evidence.warnings:
-            groups.setdefault(doubt.code, []).append((record, doubt))
+            groups.setdefault(doubt.code, []).append((record, doubt, _example(record, evidence, doubt)))
     if not groups:
         return None
     worst = {code: max(members, key=lambda member: member[1].grade) for code, members in groups.items()}
     order = sorted(groups, key=lambda code: (-GRADES.index(worst[code][1].grade), -len(groups[code])))
     rows: list[tuple[Value, ...]] = [
         (
-            code.value, worst[code][1].grade, len(groups[code]), words.plain(f"{_place(worst[code][0])}: {worst[code][1].text}"),
-            code.advice, _which([record for record, _ in groups[code]]),
+            code.value, worst[code][1].grade, len(groups[code]), worst[code][2], code.advice,
+            _which([record for record, _, _ in groups[code]]),
         )
         for code in order
     ]  # fmt: skip
     return Table("evidence", "Warnings", _WARNINGS, rows, "A warning's name leads to its cells.")
 
 
-def _place(record: Record) -> str:
-    return f"{record.cell.implementation}, n = {record.cell.case.n:,}"
+def _example(record: Record, evidence: Evidence, doubt: Doubt) -> str:
+    """What was seen at a cell; where its time can't be, no number of it stands without the word."""
+    mark = "" if evidence.impossible is None else " (IMPOSSIBLE)"
+    return words.plain(f"{record.cell.implementation}, n = {record.cell.case.n:,}{mark}: {doubt.text}")
 
 
 def _which(records: Sequence[Record]) -> str:
