@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fabench.export.pytest_benchmark import read
+from fabench.sweep.lock import exclusive
 from tests.cli.conftest import TINY
 
 pytest_plugins = ("pytester",)
@@ -317,3 +318,12 @@ def test_real_cells_are_measured_and_this_process_holds_no_torch(place: pytest.P
 
 def _has_benchmark() -> bool:
     return any(point.name == "benchmark" for point in entry_points(group="pytest11"))
+
+
+def test_a_device_that_another_fabench_uses_is_not_timed_on(place: pytest.Pytester) -> None:
+    suite(place, [16])
+    with exclusive({"cpu": {}}, lambda text: None):
+        result = run(place, "suites/ci.toml")
+        assert result.ret == 1
+        result.stdout.fnmatch_lines("*cpu is in use by another fabench*")
+    assert run(place, "suites/ci.toml").ret == 0

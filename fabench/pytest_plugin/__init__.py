@@ -85,8 +85,10 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
         output_json["fabench"] = enclosed(kept.without_time, kept.environments)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says how many cells were not timed, and why."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says how many cells were not timed, and why; and what was said about the devices."""
+    for line in config.stash[_MEASURING].said if _MEASURING in config.stash else ():
+        terminalreporter.write_line(f"fabench: {line}")
     reports = [report for found in terminalreporter.stats.values() for report in found if getattr(report, "when", "") == "call"]
     reasons = Counter(value for report in reports for name, value in report.user_properties if name == CHECKED)
     for reason, count in reasons.items():

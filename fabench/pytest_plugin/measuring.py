@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from fabench.environment import available_bytes, child_settings, collect
 from fabench.schema import Environment, Measure, Record
 from fabench.suite import Planned, Suite
 from fabench.sweep.launch import ForkServer
+from fabench.sweep.lock import exclusive
 from fabench.sweep.run import memory_limit, sweep
 from fabench.sweep.schedule import Schedule
 
@@ -21,6 +23,9 @@ class Measuring:
 
     def __init__(self) -> None:
         self.without_time: list[Record] = []
+        self.said: list[str] = []
+        self._held = ExitStack()
+        self._mine: set[str] = set()
         self._server: ForkServer | None = None
         self._settings: dict[str, str] = {}
         self._built: Mapping[str, Any] = {}
@@ -39,9 +44,14 @@ class Measuring:
         return "cpu" if "missing" in self._describe(measure, "cuda") else "cuda"
 
     def run(self, suite: Suite, planned: Planned) -> tuple[Record, Environment]:
-        """Measures one cell, after what the suite's earlier ones said about memory and time. Raises WorkerError."""
+        """Measures one cell, after what the suite's earlier ones said about memory and time.
+
+        Raises WorkerError, also where another fabench uses the device.
+        """
         server = self._serve(suite.measure)
         environment = self._environment(suite, planned.cell.device)
+        if not suite.measure.check_only:
+            self._hold(planned.cell.device, environment)
         done = self._done.setdefault(suite.sha, [])
         schedule = Schedule([planned], [record for record in done if record.cell != planned.cell])
         since = self._since.setdefault(suite.sha, time.monotonic())
@@ -52,7 +62,8 @@ class Measuring:
         return record, environment
 
     def close(self) -> None:
-        """Ends the server and what it still runs."""
+        """Ends the server and what it still runs, and leaves the devices to others."""
+        self._held.close()
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -60,10 +71,17 @@ class Measuring:
     def _serve(self, measure: Measure) -> ForkServer:
         settings = child_settings(measure)
         if self._server is None or settings != self._settings:
-            self.close()
+            if self._server is not None:
+                self._server.close()
             self._server, self._settings, self._seen = ForkServer(measure), settings, {}
             self._built = self._server.start()
         return self._server
+
+    def _hold(self, device: str, environment: Environment) -> None:
+        """Takes the device for this session's cells, once."""
+        if device not in self._mine:
+            self._held.enter_context(exclusive({device: environment.devices[device]}, self.said.append))
+            self._mine.add(device)
 
     def _describe(self, measure: Measure, device: str) -> Mapping[str, Any]:
         server = self._serve(measure)
