@@ -85,11 +85,6 @@ class Code(StrEnum):
         "Read the compile time as that of a warm cache; empty the compiler's cache for the first one.",
     )
 
-    @property
-    def words(self) -> str:
-        """`clocks disagree`."""
-        return self.value.replace("_", " ")
-
 
 @dataclass(frozen=True, slots=True)
 class Doubt:

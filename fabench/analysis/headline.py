@@ -220,7 +220,7 @@ def _doubt(main: _Main, frame: pd.DataFrame) -> str:
     if gravest.count(Code.SCRIPTED) == len(rows):
         said.append("These times are scripted: nothing was measured.")
     elif gravest:
-        named = ", ".join(f"{Code(name).words} {count}" for name, count in Counter(gravest).most_common(3))
+        named = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in Counter(gravest).most_common(3))
         verb = "is" if len(gravest) == 1 else "are"
         said.append(f"Of the {len(rows)} times behind this, {len(gravest)} {verb} graded C or D ({named}).")
     if lost:

@@ -109,11 +109,16 @@ def _facts(kind: str, known: Mapping[str, Any]) -> Facts:
     copy, products = _sheet(str(known.get("name")))
     products |= {str(dtype): Rate(rate) for dtype, value in (measured or {}).items() if (rate := _positive(value))}
     rate = _positive(peaks.get("copy_bytes_per_s"))
-    sizes = [_positive(known.get(name)) for name in ("last_level_cache_bytes", "memory_bytes")]
+    cache_bytes, memory_bytes = (_positive(known.get(name)) for name in ("last_level_cache_bytes", "memory_bytes"))
     return Facts(
-        kind, known.get("scripted") is True or kind == _SCRIPTED, Rate(rate) if rate else copy, products,
-        *(None if size is None else int(size) for size in sizes), noise=known.get("noise"),
-    )  # fmt: skip
+        kind,
+        scripted=known.get("scripted") is True or kind == _SCRIPTED,
+        copy=Rate(rate) if rate else copy,
+        products=products,
+        cache_bytes=None if cache_bytes is None else int(cache_bytes),
+        memory_bytes=None if memory_bytes is None else int(memory_bytes),
+        noise=known.get("noise"),
+    )
 
 
 def _positive(value: Any) -> float | None:

@@ -1,6 +1,7 @@
 """What the terminal says of a cell's evidence."""
 
 from dataclasses import replace
+from typing import Any
 
 from fabench.analysis.doubts import Code
 from fabench.analysis.evidence import Evidence, assess
@@ -18,7 +19,7 @@ def told(record: Record) -> str:
     return outcome(record, assess(record, FACTS))
 
 
-def timed(**changes: object) -> Record:
+def timed(**changes: Any) -> Record:
     assert GOOD.timing is not None
     return replace(GOOD, timing=replace(GOOD.timing, **changes))
 
