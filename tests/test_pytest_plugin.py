@@ -321,7 +321,7 @@ def _has_benchmark() -> bool:
 
 
 def test_a_device_that_another_fabench_uses_is_not_timed_on(place: pytest.Pytester) -> None:
-    suite(place, [16])
+    suite(place, [64])
     with exclusive({"cpu": {}}, lambda text: None):
         result = run(place, "suites/ci.toml")
         assert result.ret == 1

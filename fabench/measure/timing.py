@@ -190,9 +190,10 @@ def _measure(
 
 
 def _second_clock(device: Device, watch: Stopwatch, work: Work, found: _Samples, measure: Measure) -> Witness | None:
-    """The same work by another clock: read beside the first one's samples, or a few samples of the next rung that fits.
+    """The same work by another clock: read beside the first one's samples, or a few samples of the lowest rung that fits.
 
-    None where even a few would take more than a tenth of `max_s`.
+    The lowest, because it shares least with the first: on a GPU that is the host's clock, without events and without a queue. None where
+    even a few samples would take more than a tenth of `max_s`.
     """
     if not measure.witness:
         return None
@@ -202,7 +203,7 @@ def _second_clock(device: Device, watch: Stopwatch, work: Work, found: _Samples,
     affordable = math.floor(_WITNESS_SHARE * measure.max_s / max(1e-9, found.loops * median(found.seconds)))
     if affordable < fewest:
         return None
-    for clock in device.clocks:
+    for clock in reversed(device.clocks):
         if clock != watch.clock:
             try:
                 other = device.stopwatch(clock, work, measure.cache == "cold", lambda: None)
