@@ -17,11 +17,11 @@ Machine = Callable[[np.random.Generator, int, float], Floats]
 
 
 def normal(rng: np.random.Generator, count: int, spread: float) -> Floats:
-    return spread * rng.standard_normal((CELLS, count))
+    return np.asarray(spread * rng.standard_normal((CELLS, count)))
 
 
 def heavy_tails(rng: np.random.Generator, count: int, spread: float) -> Floats:
-    return spread / math.sqrt(3) * rng.standard_t(3, (CELLS, count))
+    return np.asarray(spread / math.sqrt(3) * rng.standard_t(3, (CELLS, count)))
 
 
 def lasting_states(rng: np.random.Generator, count: int, spread: float) -> Floats:
@@ -59,7 +59,7 @@ def gate(data: Floats, rule: Rule) -> tuple[list[str], int]:
     """Verdicts as they stand when each cell is decided or the looks are used up; launch pairs used."""
     final = ["undecided"] * CELLS
     for look in rule.looks:
-        for index, found in enumerate(verdicts({str(cell): data[cell, :look] for cell in range(CELLS)}, rule)):
+        for index, found in enumerate(verdicts({str(cell): data[cell, :look].tolist() for cell in range(CELLS)}, rule)):
             if final[index] == "undecided":
                 final[index] = found.verdict
         if "undecided" not in final:
