@@ -24,7 +24,7 @@ reservation that is said. C: the size is right, the digits are not. D: not a mea
 | queue_open      | queue incomplete when the device began; launch > 50 %      | gaps are in the samples; small where launches are short   | B; C  |
 | one_clock       | no second clock                                            | an event on a wrong stream looks fine by itself           | B     |
 | warm_rotation   | cold by rotation through no more than the cache holds      | 36 % off where it was noticed (flashinfer#4468)           | C     |
-| hot_cache       | hot; what the cache spared would take > 25 % longer cold   | below, hot and cold differ by less than their noise       | B     |
+| hot_cache       | hot; what the cache spared would take > 25 % longer cold   | a factor of 1.6 was seen (TileGym#82); a quarter misleads | B     |
 | throttled       | a power cap, SM clock fell > 3 %; thermal, > 10 %          | clocks step by 1 % or less; capped cards lose 15 %        | B; C  |
 |                 | a CPU's frequency fell > 10 %                              | its reading jitters by several percent                    | B     |
 | driver_silent   | GPU without clocks, reasons or process list                | throttling and neighbours leave no other sure trace       | B     |
@@ -37,14 +37,14 @@ reservation that is said. C: the size is right, the digits are not. D: not a mea
 | host_unknown    | neither CPU time nor others' load; or no page faults       | a busy host slows a CPU cell without another trace        | B     |
 | page_faults     | at 0.5 us each > 2 % of the time; > 10 %                   | what a fault with zeroing costs; malloc's flip doubles it | B; C  |
 | peaks_unknown   | no bandwidth, product peak or cost                         | nothing says whether the time is too good                 | B     |
-| check_margin    | error > 70 % of its tolerance                              | another seed moves errors by tens of percent              | B     |
+| check_margin    | error > 70 % of its tolerance                              | that near, the seed decides whether it passes             | B     |
 | unchecked       | no result was compared                                     | wrong work may be fast                                    | B     |
 | ledger_open     | bytes that no line explains; > 5 % of the peak             | the ledger closes to the byte where it can be watched     | B; C  |
 | memory_near     | > 90 % of the limit; device > 95 % full                    | near it allocators search, free and retry                 | B     |
 | cached_compile  | a compiler's cache on disk was used                        | touches the compile column, not the time                  | A     |
 
-Not known, and yet A: a CPU's frequency (CPU time, steal, drift and a second clock tell what a changed clock would do to the samples),
-the noise floor (it speaks of differences between cells, not of this one), ECC counters (many cards have none), energy, the ledger.
+Not known, and yet A: a CPU's frequency (its changes show as drift or levels of the samples; CPU time, steal and a second clock tell of
+everything else that could slow a call), the noise floor (it speaks of differences between cells, not of this one), ECC counters (many cards have none), energy, the ledger.
 What the host does counts where calls run on it or it feeds the clock; a queue that stood complete, or a graph, does not see it.
 """
 
