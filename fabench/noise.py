@@ -30,14 +30,13 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from fabench.codec import DecodeError, decode, encode
-from fabench.errors import StoreError
+from fabench.codec import encode
+from fabench.kept import Shelf
 from fabench.median import median
 
-__all__ = ["Floor", "Sheet", "floor", "identity", "measure", "recall", "remember", "users_path", "visible"]
+__all__ = ["SHELF", "Floor", "Sheet", "floor", "identity", "measure", "recall", "visible"]
 
 _LAUNCHES, _FEWEST = 12, 4
 _SETTINGS = ("MALLOC_", "OMP_", "MKL_", "PYTORCH_", "LD_PRELOAD")
@@ -161,11 +160,6 @@ def visible(noise: Any, duration_s: float) -> float | None:
     return known[0][1]
 
 
-def users_path() -> Path:
-    """The file that `fabench doctor` writes and every sweep of this user reads."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fabench" / "noise.json"
-
-
 def identity(facts: Mapping[str, Any], built: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, Any]:
     """What a sheet holds for: this machine, the device as it describes itself, its threads, torch, allocator and OpenMP settings."""
     inherited = {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
@@ -179,39 +173,10 @@ def identity(facts: Mapping[str, Any], built: Mapping[str, Any], settings: Mappi
     }
 
 
-def _entries(file: Path) -> list[tuple[dict[str, Any], Sheet]]:
-    try:
-        held = json.loads(file.read_bytes())
-        return [(dict(entry["of"]), decode(Sheet, entry["sheet"])) for entry in held["entries"]]
-    except OSError as error:
-        raise StoreError(f"can't read {file}: {error.strerror}; measure the noise floor anew with `fabench doctor`") from None
-    except (DecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise StoreError(f"{file} is no file of noise floors; write it anew with `fabench doctor`") from None
+SHELF: Shelf[Sheet] = Shelf("noise.json", Sheet, "noise floors", "fabench doctor")
 
 
 def recall(of: Mapping[str, Any]) -> dict[str, Any] | None:
     """The stored sheet of what `identity` says, as plain JSON, or None if there is none. Raises StoreError for a file that is broken."""
-    file = users_path()
-    if not file.exists():
-        return None
-    found = next((sheet for known, sheet in _entries(file) if known == of), None)
+    found = SHELF.recall(of)
     return None if found is None else dict(json.loads(encode(found)))
-
-
-def remember(of: Mapping[str, Any], sheet: Sheet) -> Path:
-    """Stores the sheet in place of an earlier one of the same; a broken file is written anew. Raises StoreError where it can't be written."""
-    file = users_path()
-    try:
-        held = _entries(file) if file.exists() else []
-    except StoreError:
-        held = []
-    kept = [entry for entry in held if entry[0] != of]
-    lines = ",\n".join(encode({"of": known, "sheet": one}) for known, one in [*kept, (dict(of), sheet)])
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(f'{{"entries": [\n{lines}\n]}}\n', encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        raise StoreError(f"can't write {file}: {error.strerror}; set XDG_CACHE_HOME to a folder that can be written") from None
-    return file

@@ -79,10 +79,10 @@ class GateFolder:
         self._lines = LineFile(path / _PAIRS, f"fabench gate --resume {path}")
 
     @classmethod
-    def create(cls, results: Path, run: GateRun, suite_text: bytes) -> GateFolder:
-        """A new folder in `results`. Raises StoreError where it can't be written."""
+    def create(cls, results: Path, run: GateRun, suite_text: bytes, kind: str) -> GateFolder:
+        """A new folder in `results`; `kind` is a part of its name. Raises StoreError where it can't be written."""
         heads = {_SUITE: suite_text, _GATE: to_json(run).encode() + b"\n"}
-        folder = cls(_create(results, run.environment, ("gate", run.environment.suite), heads))
+        folder = cls(_create(results, run.environment, (kind, run.environment.suite), heads))
         folder.open()
         return folder
 

@@ -119,9 +119,9 @@ def test_the_file_keeps_a_sheet_per_machine_and_replaces_its_own(tmp_path: Path,
     assert noise.recall(OF) is None
     first, second = Scripted(1.0).sheet(100.0), Scripted(1.0, between=0.2).sheet(100.0)
     other = OF | {"threads": 2}
-    assert noise.remember(OF, first) == tmp_path / "fabench" / "noise.json"
-    noise.remember(other, first)
-    noise.remember(OF, second)
+    assert noise.SHELF.remember(OF, first) == tmp_path / "fabench" / "noise.json"
+    noise.SHELF.remember(other, first)
+    noise.SHELF.remember(OF, second)
     assert noise.recall(OF) == json.loads(encode(second))
     assert noise.recall(other) == json.loads(encode(first))
     assert noise.recall(OF | {"threads": 3}) is None
@@ -135,19 +135,19 @@ def test_the_file_keeps_a_sheet_per_machine_and_replaces_its_own(tmp_path: Path,
         "[]",
         '{"entries": 3}',
         '{"entries": [{"of": {}}]}',
-        '{"entries": [{"of": {}, "sheet": {"launches": "many"}}]}',
+        '{"entries": [{"of": {}, "value": {"launches": "many"}}]}',
         "\x00\xff",
     ],
 )
 def test_a_broken_file_is_one_line_and_is_written_anew(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    file = noise.users_path()
+    file = noise.SHELF.path
     file.parent.mkdir()
     file.write_text(text, encoding="latin-1")
     with pytest.raises(StoreError, match=r"noise\.json is no file of noise floors; write it anew with `fabench doctor`$"):
         noise.recall(OF)
     sheet = Scripted(1.0).sheet(100.0)
-    noise.remember(OF, sheet)
+    noise.SHELF.remember(OF, sheet)
     assert noise.recall(OF) == json.loads(encode(sheet))
 
 
@@ -155,7 +155,7 @@ def test_a_folder_that_can_not_be_written_is_one_line(tmp_path: Path, monkeypatc
     (tmp_path / "taken").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
     with pytest.raises(StoreError, match=r"can't write .*XDG_CACHE_HOME"):
-        noise.remember(OF, Scripted(1.0).sheet(100.0))
+        noise.SHELF.remember(OF, Scripted(1.0).sheet(100.0))
 
 
 def test_a_sheet_holds_for_one_device_and_what_it_ran_under(monkeypatch: pytest.MonkeyPatch) -> None:

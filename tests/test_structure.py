@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fabench"
 
 # Each room with the rooms of this project it may import, lowest floor first.
-WORDS = ["errors", "units", "linux", "codec", "sheet", "case", "measured", "median", "schema", "paired"]
-QUESTION = ["catalogue", "sources", "cost", "suite", "host", "environment", "noise", "lines", "store"]
-CHILD = ["kernels", "attention", "inspect", "devices", "models", "measure"]
+WORDS = ["errors", "units", "linux", "codec", "sheet", "case", "measured", "median", "schema", "paired", "accuracy"]
+QUESTION = ["catalogue", "sources", "cost", "suite", "host", "environment", "kept", "noise", "lines", "store"]
+CHILD = ["kernels", "attention", "inspect", "devices", "data", "metrics", "models", "measure", "evaluate"]
 MAY_IMPORT = {
     **{room: WORDS[:index] for index, room in enumerate(WORDS)},
     **{room: WORDS + QUESTION[:index] for index, room in enumerate(QUESTION)},
@@ -27,6 +27,7 @@ MAY_IMPORT = {
 HEAVY = {"torch", "triton", "pynvml", "numpy", "pandas", "scipy", "matplotlib", "typer", "rich", "click"}
 MAY_HOLD = {
     **{room: {"torch", "triton", "pynvml"} for room in CHILD},
+    **{room: {"torch", "numpy"} for room in ("data", "metrics", "evaluate")},
     "analysis": {"numpy", "pandas", "scipy"},
     "report": {"numpy", "pandas", "scipy", "matplotlib"},
     "cli": {"typer", "rich", "click"},

@@ -20,14 +20,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
-from fabench.analysis.estimate import Estimate, Floats
+from fabench.analysis.estimate import Estimate, Floats, Ints
 
-__all__ = ["Rule", "Verdict", "pairs_needed", "verdicts"]
+__all__ = ["Rule", "Verdict", "pairs_needed", "promised", "verdicts"]
 
 _LEAST_SPREAD = 0.002
 _MOST_PAIRS = 1000
+_LARGEST_EFFECT = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +106,33 @@ def verdicts(pairs: Mapping[str, Sequence[float]], rule: Rule) -> list[Verdict]:
     return result
 
 
-def pairs_needed(spread: float, rule: Rule, cells: int, effect: float, power: float = 0.95) -> int | None:
-    """Launch pairs after which a change of `effect` is called slower with this power; None where `_MOST_PAIRS` would not do.
+def _powers(effect: float, spread: float, rule: Rule, cells: int, counts: Ints) -> Floats:
+    """The chance that a change of `effect` is called slower after `counts` pairs, at the hardest place in Holm's order.
 
-    For a normal spread of the pairs, at the hardest place in Holm's order.
+    For normal pairs: the test by the noncentral t distribution, the median's condition by the normal one (a median of normal pairs has
+    sqrt(pi / 2) of the mean's error); the smaller of both, since they mostly hold or fail together.
     """
-    counts = np.arange(2, _MOST_PAIRS + 1)
     errors = max(spread, _LEAST_SPREAD) / np.sqrt(counts)
-    critical = np.maximum(stats.t.ppf(1 - rule.alpha / len(rule.looks) / cells, counts - 1) * errors, math.log1p(rule.min_effect))
-    enough = stats.norm.cdf((math.log1p(effect) - critical) / errors) >= power
+    critical = stats.t.ppf(1 - rule.alpha / len(rule.looks) / cells, counts - 1)
+    test = stats.nct.sf(critical, counts - 1, math.log1p(effect) / errors)
+    middle = stats.norm.cdf((math.log1p(effect) - math.log1p(rule.min_effect)) / errors / math.sqrt(math.pi / 2))
+    return np.minimum(test, middle)
+
+
+def pairs_needed(spread: float, rule: Rule, cells: int, effect: float, power: float = 0.95) -> int | None:
+    """Launch pairs after which a change of `effect` is called slower with this power; None where `_MOST_PAIRS` would not do."""
+    counts = np.arange(2, _MOST_PAIRS + 1)
+    enough = _powers(effect, spread, rule, cells, counts) >= power
     return int(counts[np.argmax(enough)]) if enough.any() else None
+
+
+def promised(spread: float, rule: Rule, cells: int, power: float = 0.95) -> float | None:
+    """The smallest slow-down that a gate of these looks calls slower with this power; None where even a hundredfold one is not."""
+    last = np.array([rule.looks[-1]])
+
+    def lacking(effect: float) -> float:
+        return power - float(_powers(effect, spread, rule, cells, last)[0])
+
+    if lacking(_LARGEST_EFFECT) > 0:
+        return None
+    return float(optimize.brentq(lacking, rule.min_effect, _LARGEST_EFFECT, xtol=1e-5))

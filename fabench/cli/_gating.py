@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from fabench.cli._console import notes, safe
 from fabench.cli._session import Session
@@ -20,7 +21,24 @@ from fabench.sweep.duet import Side
 from fabench.sweep.gate import Decide, gate
 from fabench.sweep.worktree import Tree, dependencies_changed
 
-__all__ = ["cells_of", "launch_pairs", "request", "same_sources", "sources"]
+__all__ = ["Rules", "cells_of", "launch_pairs", "request", "rule_from", "same_sources", "sources"]
+
+Rules: TypeAlias = tuple[float, float, tuple[int, ...]]  # min_effect, alpha, looks: see `analysis.gate.Rule`
+
+
+def rule_from(min_effect: float, alpha: float, looks: str) -> Rules:
+    """The rule as it was asked for. Raises UsageError for one that can't be."""
+    from fabench.analysis.gate import Rule
+
+    try:
+        rule = (min_effect, alpha, tuple(int(part) for part in looks.split(",")))
+    except ValueError:
+        raise UsageError(f"--looks {looks[:40]!r} is no list of whole numbers; write for example 5,8,12") from None
+    try:
+        Rule(*rule)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return rule
 
 
 def sources(tree: Tree, cells: Sequence[Cell]) -> Sources:
@@ -33,7 +51,7 @@ def sources(tree: Tree, cells: Sequence[Cell]) -> Sources:
 
 
 def request(
-    suite: Suite, session: Session, base: Tree, head: Tree, cells: Sequence[Cell], seed: int | None, rule: tuple[float, float, tuple[int, ...]]
+    suite: Suite, session: Session, base: Tree, head: Tree, cells: Sequence[Cell], seed: int | None, rule: Rules
 ) -> GateRun:  # fmt: skip
     """What is to be compared, to be stored before anything is measured. `rule`: min_effect, alpha, looks."""
     overrides = (

@@ -47,6 +47,9 @@ Set: TypeAlias = Annotated[
     typer.Option("--set", help="Replace a setting, e.g. measure.max_s=0.2 or budget.memory=2GiB.", metavar="KEY=VALUE"),
 ]
 Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Wait while another fabench uses the device.")]
+MinEffect: TypeAlias = Annotated[float, typer.Option(help="The smallest slow-down that matters (0.05 = 5 %).")]
+Alpha: TypeAlias = Annotated[float, typer.Option(help="Chance that any unchanged cell is called slower.")]
+Looks: TypeAlias = Annotated[str, typer.Option(help="After how many launch pairs it is decided.")]
 Results: TypeAlias = Annotated[Path, typer.Option("--results", help="Folder of run folders.")]
 Reports: TypeAlias = Annotated[Path, typer.Option("--reports", help="Folder of reports.")]
 

@@ -81,7 +81,7 @@ def _noise(
         return kept
     sheet = noise.measure(lambda work: server.noise(name, work), utc_now(), seconds)
     try:
-        noise.remember(noise.identity(facts, built, child_settings(measure)), sheet)
+        noise.SHELF.remember(noise.identity(facts, built, child_settings(measure)), sheet)
     except StoreError as error:
         notes.print(f"[yellow]warning:[/] {safe(error)}")
     return dict(json.loads(encode(sheet)))

@@ -12,7 +12,7 @@ import typer
 
 from fabench.cli import _options as o
 from fabench.cli._console import notes, safe
-from fabench.cli._gating import cells_of, launch_pairs, request, same_sources
+from fabench.cli._gating import Rules, cells_of, launch_pairs, request, rule_from, same_sources
 from fabench.cli._session import open_session
 from fabench.errors import ExitCode, StoreError, UsageError
 from fabench.store import Gate, GateFolder, find_gates, read_gate
@@ -20,16 +20,14 @@ from fabench.suite import Suite, load, parse
 from fabench.sweep.worktree import checked_out, top_of, working_tree
 from fabench.units import parse_bytes, parse_duration
 
-__all__ = ["command", "numbers"]
+__all__ = ["command"]
 
 
 def command(
     base: Annotated[str | None, typer.Option("--base", help="The revision to compare with, e.g. origin/main.")] = None,
     head: Annotated[str | None, typer.Option("--head", help="A revision to compare, in place of the working tree.")] = None,
     suite: Annotated[str, typer.Option("--suite", help="A suite's name or file; this checkout's.")] = "ci",
-    min_effect: Annotated[float, typer.Option(help="The smallest slow-down that matters (0.05 = 5 %).")] = 0.05,
-    alpha: Annotated[float, typer.Option(help="Chance that any unchanged cell is called slower.")] = 0.05,
-    looks: Annotated[str, typer.Option(help="After how many launch pairs it is decided.")] = "5,8,12",
+    min_effect: o.MinEffect = 0.05, alpha: o.Alpha = 0.05, looks: o.Looks = "5,8,12",
     budget: Annotated[str, typer.Option(help="Time after which no further launch pair is begun.")] = "15 min",
     seed: Annotated[int | None, typer.Option(help="Of the order of sides; drawn if not given, and recorded.")] = None,
     memory: Annotated[str, typer.Option(help="What a call's peak may take more without being worse.")] = "1 MiB",
@@ -46,8 +44,7 @@ def command(
     if inconclusive not in ("pass", "fail"):
         raise UsageError(f"--inconclusive {inconclusive[:20]!r} is not known; there are pass, fail")
     tolerance, total_s = _quantity("--memory", memory, parse_bytes), _quantity("--budget", budget, parse_duration)
-    rule = (min_effect, alpha, numbers("--looks", looks))
-    _checked(rule)
+    rule = rule_from(min_effect, alpha, looks)
     top = top_of(Path.cwd())
     earlier = None if resume is None else _earlier(resume, results)
     if earlier is not None:
@@ -67,7 +64,7 @@ def command(
         cells = cells_of(session)
         if earlier is None:
             run = request(wanted, session, base_tree, head_tree, cells, seed, rule)
-            folder = GateFolder.create(results, run, wanted.text)
+            folder = GateFolder.create(results, run, wanted.text, "gate")
         else:
             run, folder = earlier.run, GateFolder(earlier.path)
             same_sources(run, base_tree, head_tree, cells)
@@ -84,14 +81,6 @@ def command(
     return _told(read_gate(folder.path), ended, int(tolerance), inconclusive == "fail", advisory, summary, as_json)
 
 
-def numbers(option: str, text: str) -> tuple[int, ...]:
-    """`5,8,12` as numbers. Raises UsageError."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{option} {text[:40]!r} is no list of whole numbers; write for example 5,8,12") from None
-
-
 def _quantity(option: str, text: str, read: Callable[[str], float]) -> float:
     try:
         return read(text)
@@ -99,16 +88,7 @@ def _quantity(option: str, text: str, read: Callable[[str], float]) -> float:
         raise UsageError(f"{option}: {error}") from None
 
 
-def _checked(rule: tuple[float, float, tuple[int, ...]]) -> None:
-    from fabench.analysis.gate import Rule
-
-    try:
-        Rule(*rule)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _decide(rule: tuple[float, float, tuple[int, ...]]) -> Callable[[Mapping[str, Sequence[float]]], set[str]]:
+def _decide(rule: Rules) -> Callable[[Mapping[str, Sequence[float]]], set[str]]:
     from fabench.analysis.gate import Rule, verdicts
 
     return lambda ratios: {one.cell for one in verdicts(ratios, Rule(*rule)) if one.verdict == "undecided"}
@@ -117,7 +97,7 @@ def _decide(rule: tuple[float, float, tuple[int, ...]]) -> Callable[[Mapping[str
 def _earlier(resume: str, results: Path) -> Gate:
     if resume != "latest":
         return read_gate(Path(resume))
-    found = find_gates(results)
+    found = [path for path in find_gates(results) if "-gate-" in path.name]
     if not found:
         raise UsageError(f"no gate to resume in {results}; start one with `fabench gate --base REV`")
     return read_gate(found[-1])

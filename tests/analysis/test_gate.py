@@ -89,16 +89,16 @@ def beyond_chance(hits: int, trials: int, rate: float) -> bool:
 def test_it_does_not_cry_wolf(name: str) -> None:
     """At most one gate in a hundred calls any of ten unchanged cells slower, at spreads from quiet to worse than measured anywhere."""
     for spread in (0.015, 0.03, 0.05):
-        alarms, _ = simulated(MACHINES[name], spread, 0.0, Rule(), 350)
-        assert not beyond_chance(alarms, 350, 0.01), (spread, alarms)
+        alarms, _ = simulated(MACHINES[name], spread, 0.0, Rule(), 2000)
+        assert not beyond_chance(alarms, 2000, 0.01), (spread, alarms)
 
 
 @pytest.mark.parametrize(("effect", "rule", "wanted"), [(0.1, Rule(), 0.95), (0.05, Rule(0.025, looks=(5, 10, 15)), 0.8)])
 @pytest.mark.parametrize("name", ["normal", "heavy tails", "bursts", "bias"])
 def test_it_sees_what_is_there(name: str, effect: float, rule: Rule, wanted: float) -> None:
-    alarms, seen = simulated(MACHINES[name], 0.025, effect, rule, 200)
-    assert not beyond_chance(200 - seen, 200, 1 - wanted), seen
-    assert not beyond_chance(alarms, 200, 0.01)
+    alarms, seen = simulated(MACHINES[name], 0.025, effect, rule, 500)
+    assert not beyond_chance(500 - seen, 500, 1 - wanted), seen
+    assert not beyond_chance(alarms, 500, 0.01)
 
 
 def test_launches_that_flip_leave_it_undecided_and_not_wrong() -> None:
