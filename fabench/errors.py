@@ -4,6 +4,7 @@
     ├── UsageError          a wrong word on the command line or in a suite            exit 2
     │   └── SuiteError      a mistake in a suite's TOML: names file, key and mend     exit 2
     ├── StoreError          results that can't be read or written                     exit 4
+    ├── DataError           a data set or weights that can't be read                  exit 4
     ├── WorkerError         the measuring side can't be started or does not answer    exit 4
     └── NotComparable       suite, code or environment differ                         exit 5
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["ExitCode", "FabenchError", "NotComparable", "StoreError", "SuiteError", "UsageError", "WorkerError"]
+__all__ = ["DataError", "ExitCode", "FabenchError", "NotComparable", "StoreError", "SuiteError", "UsageError", "WorkerError"]
 
 
 class ExitCode(IntEnum):
@@ -51,6 +52,12 @@ class SuiteError(UsageError):
 
 class StoreError(FabenchError):
     """Results that can't be read or written."""
+
+    exit_code = ExitCode.NOT_MEASURED
+
+
+class DataError(FabenchError):
+    """A data set or weights that can't be read: names the file, and what is wrong with it."""
 
     exit_code = ExitCode.NOT_MEASURED
 
