@@ -23,6 +23,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from fabench.analysis.estimate import Estimate, Floats, Ints
+from fabench.analysis.holm import holm
 
 __all__ = ["Rule", "Verdict", "pairs_needed", "promised", "verdicts"]
 
@@ -63,16 +64,6 @@ class Verdict:
     spread: float
 
 
-def _holm(p: Floats, alpha: float) -> list[bool]:
-    """Which hypotheses are rejected at family-wise level `alpha`."""
-    order = np.argsort(p, kind="stable")
-    steps = alpha / np.arange(len(p), 0, -1)
-    passed = int(np.argmin(np.append(p[order] <= steps, False)))
-    rejected = np.zeros(len(p), dtype=bool)
-    rejected[order[:passed]] = True
-    return [bool(one) for one in rejected]
-
-
 def verdicts(pairs: Mapping[str, Sequence[float]], rule: Rule) -> list[Verdict]:
     """The cells' verdicts from their launch pairs so far (log ratios, two at least), in their order.
 
@@ -86,7 +77,7 @@ def verdicts(pairs: Mapping[str, Sequence[float]], rule: Rule) -> list[Verdict]:
     errors = spreads / np.sqrt(counts)
     slower_p = np.asarray(stats.t.sf(means / errors, counts - 1), dtype=np.float64)
     share = rule.alpha / len(rule.looks)
-    slower, faster = _holm(slower_p, share), _holm(1 - slower_p, share)
+    slower, faster = holm(slower_p, share), holm(1 - slower_p, share)
     halves = stats.t.ppf(0.975, counts - 1) * errors
     bound = math.log1p(rule.min_effect)
     result = []

@@ -1,12 +1,6 @@
 """What came of a gate: each cell's verdict with its reasons, what changed beside time, and whether anything is worse.
 
-Time is judged by `gate.verdicts` on launch pairs. What is deterministic is compared directly, by rules and no statistics, between the
-sides' records of the last pair:
-
-    peak memory     worse where head's call takes more than `memory_tolerance_bytes` over base's (allocator bytes, the same in every run)
-    saved bytes     worse where more is kept for backward
-    FLOPs           worse where more are counted
-    accuracy        worse where the error against float64 is twice base's and above a tenth of its tolerance
+Time is judged by `gate.verdicts` on launch pairs; what is deterministic is compared by `worse`, between the sides' records of the last pair.
 
 A cell without rounds is `not measured`, which is no verdict on its speed: a wrong result, a crash, a side without such a cell.
 """
@@ -17,25 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fabench.analysis.gate import Rule, Verdict, pairs_needed, verdicts
+from fabench.analysis.worse import TOLERANCE_BYTES, Worse, worse
 from fabench.paired import GateRun, Paired
-from fabench.schema import Record
-from fabench.units import format_bytes, format_count
 
-__all__ = ["EXACT_BYTES", "TOLERANCE_BYTES", "CellOutcome", "Outcome", "Worse", "outcome"]
-
-TOLERANCE_BYTES = 2**20
-EXACT_BYTES = 4096
-_ERROR_FACTOR, _ERROR_SHARE = 2.0, 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Worse:
-    """Something deterministic that got worse. `quantity`: "peak memory", "saved bytes", "FLOPs" or "accuracy"."""
-
-    quantity: str
-    base: float
-    head: float
-    text: str
+__all__ = ["CellOutcome", "Outcome", "outcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +77,7 @@ def outcome(run: GateRun, pairs: Sequence[Paired], memory_tolerance_bytes: int =
             CellOutcome(
                 name, last.cell.implementation, case.n, case.dtype, case.mode,
                 "not measured" if verdict is None else verdict.verdict, verdict,
-                _worse(last.base, last.head, memory_tolerance_bytes), _changed(run, last.cell.implementation, name),
+                worse(last.base, last.head, memory_tolerance_bytes), _changed(run, last.cell.implementation, name),
                 reason=None if verdict is not None else why, needed=_needed(verdict, rule, len(cells)),
             )
         )  # fmt: skip
@@ -128,32 +107,3 @@ def _changed(run: GateRun, implementation: str, cell: str) -> str:
     if run.slow_down and run.slowed in (None, cell):
         parts.append(f"{run.slow_down:.0%} more work planted")
     return ", ".join(parts) or "nothing that it runs changed"
-
-
-def _worse(base: Record | None, head: Record | None, tolerance_bytes: int) -> tuple[Worse, ...]:
-    if base is None or head is None:
-        return ()
-    found: list[Worse] = []
-    if base.memory is not None and head.memory is not None:
-        old, new = base.memory.delta_bytes, head.memory.delta_bytes
-        if new - old > tolerance_bytes:
-            found.append(Worse("peak memory", old, new, f"peak memory {format_bytes(old)} -> {format_bytes(new)}"))
-        if base.memory.saved_bytes is not None and head.memory.saved_bytes is not None:
-            old, new = base.memory.saved_bytes, head.memory.saved_bytes
-            if new > old:
-                found.append(Worse("saved bytes", old, new, f"saved for backward {format_bytes(old)} -> {format_bytes(new)}"))
-    if base.flop is not None and head.flop is not None and head.flop > base.flop:
-        text = f"{format_count(base.flop, 'FLOP')} -> {format_count(head.flop, 'FLOP')}"
-        found.append(Worse("FLOPs", base.flop, head.flop, text))
-    return tuple(found) + _less_accurate(base, head)
-
-
-def _less_accurate(base: Record, head: Record) -> tuple[Worse, ...]:
-    if base.check is None or head.check is None:
-        return ()
-    before = {tensor.name: tensor.error for tensor in base.check.tensors}
-    for tensor in head.check.tensors:
-        old, new = before.get(tensor.name), tensor.error
-        if old is not None and new is not None and new > _ERROR_FACTOR * old and new > _ERROR_SHARE * tensor.tolerance:
-            return (Worse("accuracy", old, new, f"error of {tensor.name} against float64 {old:.1e} -> {new:.1e}"),)
-    return ()
