@@ -19,7 +19,7 @@ from fabench import __version__
 from fabench.host import available_bytes, facts
 from fabench.schema import Environment, Measure
 
-__all__ = ["available_bytes", "child_settings", "code_hash", "collect", "default_threads", "differences", "processors", "utc_now"]
+__all__ = ["available_bytes", "child_settings", "code_hash", "collect", "default_threads", "differences", "differing", "processors", "utc_now"]
 
 _PACKAGES = ("torch", "triton", "numpy", "pandas", "scipy", "matplotlib", "nvidia-ml-py")
 _HERE = Path(__file__).parent
@@ -153,21 +153,27 @@ def collect(
     )
 
 
-def differences(old: Environment, new: Environment) -> list[str]:
-    """What differs of all that decides a number, one line each: `packages.torch: 2.13.0 -> 2.14.1`. Empty: comparable."""
-    found = []
-    for name in ("fabench", "suite", "suite_hash", "code_hash"):
-        if getattr(old, name) != getattr(new, name):
-            found.append(f"{name}: {getattr(old, name)} -> {getattr(new, name)}")
+def differing(old: Environment, new: Environment) -> list[tuple[str, Any, Any]]:
+    """The fields that differ of all that decides a number, with both values: `("packages.torch", "2.13.0", "2.14.1")`."""
+    found = [
+        (name, getattr(old, name), getattr(new, name))
+        for name in ("fabench", "suite", "suite_hash", "code_hash")
+        if getattr(old, name) != getattr(new, name)
+    ]
     for part in ("host", "packages", "settings", "devices"):
         before, after = _flat(getattr(old, part)), _flat(getattr(new, part))
         found += [
-            f"{part}.{key}: {before.get(key)} -> {after.get(key)}"
+            (f"{part}.{key}", before.get(key), after.get(key))
             for key in sorted(before.keys() | after.keys())
             # peaks are measured anew each time, noise now and then
             if before.get(key) != after.get(key) and not {"peaks", "noise"} & set(key.split("."))
         ]
     return found
+
+
+def differences(old: Environment, new: Environment) -> list[str]:
+    """The same, one line each: `packages.torch: 2.13.0 -> 2.14.1`. Empty: comparable."""
+    return [f"{name}: {before} -> {after}" for name, before, after in differing(old, new)]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
