@@ -51,10 +51,13 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """`alarms`: share of simulated gates with a false alarm. `bias`: largest |median log ratio| of a cell against itself."""
+    """What gates of this rule can do. `alarms`: share of simulated gates with a false alarm. `bias`: largest |median log ratio| of a cell against itself."""
 
     pairs: int
     gates: int
+    min_effect: float
+    alpha: float
+    looks: tuple[int, ...]
     alarms: Estimate
     bias: float
     planted: tuple[Planted, ...]
@@ -88,7 +91,7 @@ def self_test(
     found = [_power(names, data, cell, asked, values, rule, rng, gates) for (cell, asked), values in planted.items()]
     spreads = data.std(axis=1, ddof=1)
     return SelfTest(
-        data.shape[1], gates, _share(alarms, gates), float(np.abs(np.median(data, axis=1)).max()), tuple(found),
+        data.shape[1], gates, rule.min_effect, rule.alpha, rule.looks, _share(alarms, gates), float(np.abs(np.median(data, axis=1)).max()), tuple(found),
         tuple(Promise(name, float(spread), promised(float(spread), rule, len(names))) for name, spread in zip(names, spreads, strict=True)),
     )  # fmt: skip
 

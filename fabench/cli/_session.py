@@ -59,7 +59,9 @@ def measuring(measure: Measure) -> Iterator[tuple[ForkServer, Mapping[str, Any]]
 
 def _auto(seen: Mapping[str, Mapping[str, Any]]) -> str:
     """The first accelerator that is here, or the CPU; never a scripted device."""
-    here = [name for name in kinds_of_device() if "missing" not in seen.get(name, {"missing": ""}) and not seen[name].get("scripted")]
+    here = [
+        name for name in kinds_of_device() if "missing" not in seen.get(name, {"missing": ""}) and not seen[name].get("scripted")
+    ]
     return next((name for name in here if name != "cpu"), "cpu")
 
 

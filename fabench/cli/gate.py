@@ -13,7 +13,8 @@ import typer
 from fabench.cli import _options as o
 from fabench.cli._console import notes, safe
 from fabench.cli._gating import Rules, cells_of, launch_pairs, request, rule_from, same_sources
-from fabench.cli._session import open_session
+from fabench.cli._session import Session, open_session
+from fabench.cli.selftest import identity, shelf
 from fabench.errors import ExitCode, StoreError, UsageError
 from fabench.store import Gate, GateFolder, find_gates, read_gate
 from fabench.suite import Suite, load, parse
@@ -62,6 +63,7 @@ def command(
         head_tree = working_tree(top) if head is None else stack.enter_context(checked_out(top, head))
         session = stack.enter_context(open_session(wanted, wait))
         cells = cells_of(session)
+        promise = _promise(wanted, session, rule)
         if earlier is None:
             run = request(wanted, session, base_tree, head_tree, cells, seed, rule)
             folder = GateFolder.create(results, run, wanted.text, "gate")
@@ -78,7 +80,7 @@ def command(
         except KeyboardInterrupt:
             notes.print(f"[bold red]fabench:[/] interrupted; go on with: fabench gate --resume {safe(folder.path)}")
             return ExitCode.INTERRUPTED
-    return _told(read_gate(folder.path), ended, int(tolerance), inconclusive == "fail", advisory, summary, as_json)
+    return _told(read_gate(folder.path), ended, promise, int(tolerance), inconclusive == "fail", advisory, summary, as_json)
 
 
 def _quantity(option: str, text: str, read: Callable[[str], float]) -> float:
@@ -92,6 +94,46 @@ def _decide(rule: Rules) -> Callable[[Mapping[str, Sequence[float]]], set[str]]:
     from fabench.analysis.gate import Rule, verdicts
 
     return lambda ratios: {one.cell for one in verdicts(ratios, Rule(*rule)) if one.verdict == "undecided"}
+
+
+def _promise(suite: Suite, session: Session, asked: Rules) -> str:
+    """What a self-test of this suite showed here, in words. Raises UsageError for a threshold that this machine can't resolve.
+
+    A gate whose cells find twice the threshold in less than 95 of 100 would mostly say "undecided", and is not worth its time.
+    """
+    from fabench.analysis.gate import Rule, pairs_needed, promised
+
+    try:
+        known = shelf().recall(identity(suite, session))
+    except StoreError as error:
+        return f"what this gate can promise here is not known: {error}"
+    if known is None:
+        return "what this gate can promise here is not known; `fabench selftest` measures it"
+    rule, count = Rule(*asked), len(known.promises)
+    worst = max(known.promises, key=lambda one: one.spread)
+    effect = promised(worst.spread, rule, count)
+    if effect is None or effect > 2 * rule.min_effect:
+        needed = pairs_needed(worst.spread, rule, count, 2 * rule.min_effect)
+        advice = (
+            f"--looks {_looks_to(needed)} would find {2 * rule.min_effect:.0%}"
+            if needed
+            else "no number of launch pairs would do"
+        )
+        least = "nothing" if effect is None else f"{effect:.1%}"
+        raise UsageError(
+            f"--min-effect {rule.min_effect:g} is too fine for this machine: {worst.cell} spreads by {worst.spread:.1%} from pair to "
+            f"pair, so {least} is what is found in 95 of 100 gates; {advice}, or give a larger --min-effect"
+        )
+    said = f"promised here: {effect:.1%} or more is found in 95 of 100 gates in every cell"
+    if (known.min_effect, known.alpha, known.looks) != asked:
+        return said
+    alarms = known.alarms
+    return f"{said}; false alarms in {alarms.value:.1%} of gates [{alarms.low:.1%}, {alarms.high:.1%}] (self-test of {known.pairs} launch pairs)"
+
+
+def _looks_to(pairs: int) -> str:
+    """Three looks that end at so many pairs."""
+    return ",".join(str(max(2, round(pairs * share))) for share in (0.4, 0.7)) + f",{pairs}"
 
 
 def _earlier(resume: str, results: Path) -> Gate:
@@ -117,6 +159,7 @@ def _stored_suite(earlier: Gate) -> Suite:
 def _told(
     found: Gate,
     ended: str | None,
+    promise: str,
     tolerance_bytes: int,
     fail_undecided: bool,
     advisory: bool,
@@ -136,17 +179,18 @@ def _told(
     else:
         code = ExitCode.FINE
     if as_json:
-        typer.echo(json.dumps(document(result, found.run, ended, code)))
+        typer.echo(json.dumps(document(result, found.run, ended, promise, code)))
     for cell in result.cells:
         if cell in result.worse or cell.verdict != "equivalent":
             notes.print(safe(sentence(cell)))
     notes.print(f"[bold]{safe(headline(result, found.run))}[/]")
+    notes.print(safe(promise))
     for warning in (*found.warnings, *([f"not all was decided: {ended}"] if ended else [])):
         notes.print(f"[yellow]warning:[/] {safe(warning)}")
     if summary is not None:
         try:
             with summary.open("a", encoding="utf-8") as file:
-                file.write(markdown(result, found.run))
+                file.write(markdown(result, found.run, promise))
         except OSError as problem:
             raise StoreError(f"can't write {summary}: {problem.strerror or type(problem).__name__}") from None
     notes.print(f"pairs: {safe(found.path)}")

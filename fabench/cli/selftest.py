@@ -117,11 +117,10 @@ def shelf() -> Shelf[SelfTest]:
     return Shelf("selftest.json", SelfTest, "self-tests", "fabench selftest")
 
 
-def identity(suite: Suite, session: Session, rule: Rules) -> dict[str, Any]:
-    """What a self-test holds for: machine, device, settings and torch as a noise sheet, and the suite and rule."""
-    facts = session.devices[session.device]
-    of = noise.identity(facts, session.built, child_settings(suite.measure))
-    return of | {"suite": suite.sha, "min_effect": rule[0], "alpha": rule[1], "looks": list(rule[2])}
+def identity(suite: Suite, session: Session) -> dict[str, Any]:
+    """What a self-test holds for: machine, device, settings and torch as a noise sheet, and the suite."""
+    of = noise.identity(session.devices[session.device], session.built, child_settings(suite.measure))
+    return of | {"suite": suite.sha, "where": suite.where}
 
 
 def _told(
@@ -145,7 +144,7 @@ def _told(
     for line in lines(result):
         notes.print(safe(line))
     try:
-        notes.print(f"kept in {safe(shelf().remember(identity(suite, session, rule), result))}")
+        notes.print(f"kept in {safe(shelf().remember(identity(suite, session), result))}")
     except StoreError as error:
         notes.print(f"[yellow]warning:[/] {safe(error)}")
     return ExitCode.FINE

@@ -61,9 +61,16 @@ def headline(found: Outcome, run: GateRun) -> str:
     )
 
 
-def markdown(found: Outcome, run: GateRun) -> str:
-    """Headline, what got worse in sentences, and a table of all cells."""
-    lines = [f"## fabench gate: {'worse' if found.worse else 'nothing worse'}", "", _escaped(headline(found, run)), ""]
+def markdown(found: Outcome, run: GateRun, promise: str) -> str:
+    """Headline, what the gate can promise, what got worse in sentences, and a table of all cells."""
+    lines = [
+        f"## fabench gate: {'worse' if found.worse else 'nothing worse'}",
+        "",
+        _escaped(headline(found, run)),
+        "",
+        _escaped(words.plain(promise)),
+        "",
+    ]
     lines += [f"- {_escaped(sentence(cell))}" for cell in found.worse]
     lines += [
         "",
@@ -87,9 +94,9 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
 
 
-def document(found: Outcome, run: GateRun, ended: str | None, exit_code: int) -> dict[str, Any]:
-    """Everything, as plain JSON values. `ended`: why the gate stopped before all was decided."""
+def document(found: Outcome, run: GateRun, ended: str | None, promise: str, exit_code: int) -> dict[str, Any]:
+    """Everything, as plain JSON values. `ended`: why the gate stopped before all was decided; `promise`: what a self-test showed."""
     return {
         "format": "fabench-gate", "version": 1, "fabench": __version__, "headline": headline(found, run), "exit_code": exit_code,
-        "ended": ended, "launches": found.launches, "run": asdict(run), "cells": [{**asdict(cell), "sentence": sentence(cell)} for cell in found.cells],
+        "ended": ended, "promise": promise, "launches": found.launches, "run": asdict(run), "cells": [{**asdict(cell), "sentence": sentence(cell)} for cell in found.cells],
     }  # fmt: skip
