@@ -85,11 +85,12 @@ def true_time(case: Case, truth: Truth) -> float:
 
 def _memory(case: Case, truth: Truth, cuda: bool) -> Memory:
     known = _cost(case, truth.time_order, truth.memory_order)
-    peak = known.input_bytes + known.working_bytes
+    given = known.output_bytes if case.needs_gradients else 0  # the upstream gradient
+    peak = known.input_bytes + given + known.working_bytes
     saved = known.saved_bytes or 0
-    ledger = Ledger(known.input_bytes, 0, 0, known.output_bytes, saved, known.working_bytes - known.output_bytes - saved, 0)
+    ledger = Ledger(known.input_bytes, 0, given, known.output_bytes, saved, known.working_bytes - known.output_bytes - saved, 0)
     return Memory(
-        baseline_bytes=known.input_bytes,
+        baseline_bytes=known.input_bytes + given,
         peak_bytes=peak,
         delta_bytes=known.working_bytes,
         input_bytes=known.input_bytes,

@@ -72,12 +72,19 @@ def host(timing: Timing, telemetry: Telemetry | None, facts: Facts) -> Iterator[
         others = share(load.others_cpu_s, capacity_s)
         if grade := beyond(others, (0.05, "B"), (0.2, "C")):
             yield Doubt(Code.FOREIGN_LOAD, f"others took {others:.0%} of the processors", grade)
+    elif load.others_cpu_s is None and load.waited_s is not None:
+        waited = share(load.waited_s, capacity_s)
+        if grade := beyond(waited, (0.05, "B"), (0.2, "C")):
+            yield Doubt(Code.FOREIGN_LOAD, f"this process waited for a processor during {waited:.0%} of the time", grade)
     elif load.others_cpu_s is None and load.run_queue is not None and load.run_queue >= max(1, load.processors):
         yield Doubt(Code.FOREIGN_LOAD, f"other tasks that were ready to run: {load.run_queue}", "B")
     if load.steal_s is not None and load.steal_s > _TICKS_S:
         stolen = share(load.steal_s, capacity_s)
         if grade := beyond(stolen, (0.01, "B"), (0.05, "C")):
             yield Doubt(Code.STEAL, f"the hypervisor took {stolen:.1%} of the processors", grade)
+    stopped = share(load.throttled_s, load.wall_s)
+    if grade := beyond(stopped, (0.01, "B"), (0.05, "C")):
+        yield Doubt(Code.QUOTA, f"the container's processor quota stopped it during {stopped:.1%} of the time", grade)
     if load.frequency_hz and facts.kind == "cpu":
         fell = _fall(load.frequency_hz)
         if grade := beyond(fell, (0.1, "B")):

@@ -46,7 +46,7 @@ class Code(StrEnum):
     RESOLUTION = "resolution", "Raise measure.min_sample_s, so that more calls stand in one timed window."
     LAUNCH_BOUND = (
         "launch_bound",
-        "Read it as the host's time, not the kernel's: take the clock cuda_queue or a graph, or larger cases.",
+        "Read it as the host's time, not the kernel's: take the clock cuda_event or cuda_graph, or larger cases.",
     )
     QUEUE_OPEN = (
         "queue_open",
@@ -66,6 +66,10 @@ class Code(StrEnum):
         "End what else runs on these processors, or leave it fewer threads to disturb with measure.threads.",
     )
     STEAL = "steal", "Measure on a machine, or at an hour, where the hypervisor gives the processors to nobody else."
+    QUOTA = (
+        "quota",
+        "Give the container a larger processor quota than measure.threads, or none: it is stopped whenever it is used up.",
+    )
     PREEMPTED = "preempted", "Take fewer threads than processors with measure.threads, and end what competes for them."
     HOST_UNKNOWN = "host_unknown", "Measure on Linux with /proc readable, so that load from others and page faults are seen."
     PAGE_FAULTS = (

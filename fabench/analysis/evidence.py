@@ -30,8 +30,10 @@ reservation that is said. C: the size is right, the digits are not. D: not a mea
 | driver_silent   | GPU without clocks, reasons or process list                | throttling and neighbours leave no other sure trace       | B     |
 | foreign_gpu     | another process there; > 512 MiB or unknown                | a desktop holds less and mostly sleeps                    | B; C  |
 | foreign_load    | others took > 5 % of these processors; > 20 %              | below, others are the kernel's own; 20 ms is two ticks    | B; C  |
-|                 |   (unknown: as many runnable tasks as processors)          |                                                           |       |
+|                 |   (unknown: this process waited as long for a processor;   |                                                           |       |
+|                 |   unknown too: as many runnable tasks as processors)       |                                                           |       |
 | steal           | the hypervisor took > 1 %; > 5 %                           | at 5 % every twentieth window is hit                      | B; C  |
+| quota           | a container's quota stopped it for > 1 %; > 5 %            | as steal: it is stopped in the middle of windows          | B; C  |
 | preempted       | CPU time < 90 % of wall time; < 70 %                       | a call that runs takes a processor all the time           | B; C  |
 |                 | switched away in half of the samples, > 10 times a second  | the median has interruptions in it                        | B     |
 | host_unknown    | neither CPU time nor others' load; or no page faults       | a busy host slows a CPU cell without another trace        | B     |

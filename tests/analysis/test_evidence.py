@@ -207,6 +207,12 @@ CASES: list[tuple[Code, str | None, Record, Facts | None]] = [
     (Code.FOREIGN_LOAD, None, hosted(CPU, others_cpu_s=0.0, run_queue=9), None),
     (Code.FOREIGN_LOAD, "C", timed(hosted(GPU, wall_s=1.0, others_cpu_s=0.3), **HALF_HOST), None),
     (Code.FOREIGN_LOAD, None, hosted(GPU, wall_s=1.0, others_cpu_s=0.3), None),  # the queue was complete
+    (Code.FOREIGN_LOAD, "B", hosted(CPU, wall_s=0.1, others_cpu_s=None, waited_s=0.006, run_queue=0), None),
+    (Code.FOREIGN_LOAD, "C", hosted(CPU, wall_s=0.1, others_cpu_s=None, waited_s=0.03, run_queue=0), None),
+    (Code.FOREIGN_LOAD, None, hosted(CPU, wall_s=0.1, others_cpu_s=None, waited_s=0.004, run_queue=9), None),
+    (Code.QUOTA, "B", hosted(CPU, wall_s=1.0, throttled_s=0.02), None),
+    (Code.QUOTA, "C", hosted(CPU, wall_s=1.0, throttled_s=0.06), None),
+    (Code.QUOTA, None, hosted(CPU, wall_s=1.0, throttled_s=0.005), None),
     (Code.STEAL, "B", hosted(CPU, wall_s=2.0, steal_s=0.06), None),
     (Code.STEAL, "C", hosted(CPU, wall_s=1.0, steal_s=0.06), None),
     (Code.STEAL, None, hosted(CPU, wall_s=1.0, steal_s=0.005), None),
