@@ -106,6 +106,14 @@ class Case:
             raise ValueError(f"space is {self.space!r}, write it as 64x64 or 64x64x32") from None
 
     @property
+    def keys(self) -> int:
+        """Key positions that are attended to: m, or what pooling leaves, which drops the rest at the end of each axis."""
+        if self.pool in (None, 1):
+            return self.m
+        sides = self.dimensions
+        return math.prod(sides[:-2]) * math.prod(side // self.pool for side in sides[-2:])
+
+    @property
     def scale_value(self) -> float:
         """The scalar that `scale` names, for this case. "1/n" counts the keys, over which the map's rows run."""
         return {"1/sqrt(d_k)": 1 / math.sqrt(self.d_k), "1/d_k": 1 / self.d_k, "1/n": 1 / self.m, "1": 1.0}[self.scale]

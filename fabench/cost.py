@@ -54,10 +54,9 @@ class Cost:
 
 def _core_mac(case: Case, time_order: int) -> int:
     heads = case.batch * case.heads
-    keys = case.m // _pooled(case)
     if time_order == 2:
-        return heads * case.n * keys * (case.d_k + case.d_v)
-    return heads * (case.n + keys) * case.d_k * case.d_v
+        return heads * case.n * case.keys * (case.d_k + case.d_v)
+    return heads * (case.n + case.keys) * case.d_k * case.d_v
 
 
 def _pooled(case: Case) -> int:
@@ -75,14 +74,13 @@ def _projection_mac(case: Case) -> int:
 def _elements(case: Case) -> tuple[int, int, int]:
     """Elements of Q, of K and V together, and of the output, over batch and heads."""
     heads = case.batch * case.heads
-    keys = case.m // _pooled(case)
-    return heads * case.n * case.d_k, heads * keys * (case.d_k + case.d_v), heads * case.n * case.d_v
+    return heads * case.n * case.d_k, heads * case.keys * (case.d_k + case.d_v), heads * case.n * case.d_v
 
 
 def _inner(case: Case, order: int) -> int:
     """Elements of what stands between the two products: the map or the context."""
     heads = case.batch * case.heads
-    return heads * (case.n * (case.m // _pooled(case)) if order == 2 else case.d_k * case.d_v)
+    return heads * (case.n * case.keys if order == 2 else case.d_k * case.d_v)
 
 
 def _weights(case: Case) -> int:
