@@ -10,16 +10,29 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fabench"
 
 # Each room with the rooms of this project it may import, lowest floor first.
-WORDS = ["errors", "units", "linux", "codec", "sheet", "case", "measured", "median", "schema", "paired", "accuracy"]
-QUESTION = ["catalogue", "sources", "cost", "suite", "host", "environment", "kept", "noise", "baseline", "lines", "store"]
+WORDS = ["errors", "units", "linux", "codec", "sheet", "case", "measured", "median", "schema", "paired", "accuracy", "positions"]
+QUESTION = [
+    "catalogue",
+    "sources",
+    "cost",
+    "position_cost",
+    "suite",
+    "host",
+    "environment",
+    "kept",
+    "noise",
+    "baseline",
+    "lines",
+    "store",
+]
 CHILD = ["kernels", "attention", "inspect", "devices", "data", "metrics", "models", "measure", "evaluate"]
 MAY_IMPORT = {
     **{room: WORDS[:index] for index, room in enumerate(WORDS)},
     **{room: WORDS + QUESTION[:index] for index, room in enumerate(QUESTION)},
     **{room: [*WORDS, "catalogue", *CHILD[:index]] for index, room in enumerate(CHILD)},
     "sweep": WORDS + QUESTION,
-    "analysis": [*WORDS, "cost", "noise", "baseline"],
-    "report": [*WORDS, "cost", "catalogue", "noise", "baseline", "analysis"],
+    "analysis": [*WORDS, "cost", "position_cost", "noise", "baseline"],
+    "report": [*WORDS, "cost", "position_cost", "catalogue", "noise", "baseline", "analysis"],
     "export": [*WORDS, "analysis"],
     "pytest_plugin": [*WORDS, *QUESTION, "sweep", "export"],
     "cli": [*WORDS, *QUESTION, "sweep", "analysis", "report", "export"],
