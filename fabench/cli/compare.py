@@ -1,0 +1,193 @@
+"""`fabench compare`: what became different between stored results, or between a baseline file and a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fabench.baseline import depends_on, parse
+from fabench.cli._console import notes, safe
+from fabench.cli._stored import SIDE, Stored, between, of_one_code, read, read_sheets
+from fabench.errors import ExitCode, NotComparable, StoreError, UsageError
+from fabench.lines import reason_of
+from fabench.sheet import SheetFile
+from fabench.units import parse_bytes
+
+if TYPE_CHECKING:
+    from fabench.analysis.compare import Comparison
+    from fabench.analysis.launches import Launch, Rule
+
+__all__ = ["command"]
+
+
+def command(
+    sides: Annotated[list[str], typer.Argument(metavar="BASE HEAD", help=f"{SIDE} With --baseline: HEAD alone.")],
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="Compare with this file; see `fabench baseline`.")] = None,
+    kernels: Annotated[
+        tuple[Path, Path] | None, typer.Option("--kernels", help="Kernel sheets of BASE and HEAD; else kernels.json in the folders.")
+    ] = None,
+    min_effect: Annotated[float, typer.Option(help="The smallest change of time that matters (0.1 = 10 %).")] = 0.1,
+    alpha: Annotated[float, typer.Option(help="Chance that any unchanged cell is called slower.")] = 0.05,
+    memory: Annotated[str, typer.Option(help="What a call's peak may take more without being worse.")] = "1 MiB",
+    exact: Annotated[bool, typer.Option("--exact", help="Peaks may take 4 KiB more and no more.")] = False,
+    independent: Annotated[
+        bool, typer.Option("--independent", help="Different environments: compare what does not depend on them.")
+    ] = False,
+    inconclusive: Annotated[str, typer.Option(help="pass or fail: what undecided cells mean for the exit code.")] = "pass",
+    advisory: Annotated[bool, typer.Option("--advisory", help="Exit with 0 whatever was found, and say so.")] = False,
+    summary: Annotated[Path | None, typer.Option("--summary", help="Append a Markdown summary to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> int:  # fmt: skip
+    """Compare stored results: what is counted exactly, time only from many launches a side."""
+    if inconclusive not in ("pass", "fail"):
+        raise UsageError(f"--inconclusive {inconclusive[:20]!r} is not known; there are pass, fail")
+    if len(sides) != (2 if baseline is None else 1):
+        raise UsageError("name BASE and HEAD, or one run with --baseline FILE")
+    from fabench.analysis.worse import EXACT_BYTES
+
+    rule = _rule(min_effect, alpha)
+    try:
+        tolerance = EXACT_BYTES if exact else parse_bytes(memory)
+    except ValueError as error:
+        raise UsageError(f"--memory: {error}") from None
+    head = read(sides[-1])
+    of_one_code("HEAD", head)
+    if baseline is None:
+        base = read(sides[0])
+        of_one_code("BASE", base)
+        found = _stored(base, head, rule, tolerance, independent)
+    else:
+        base = []
+        found = _against(baseline, head, tolerance, independent)
+    if not found.cells:
+        raise NotComparable(f"no cell of {sides[0] if baseline is None else baseline} is in {sides[-1]}")
+    found = _with_kernels(found, kernels, base, head)
+    return _told(
+        found, sides[0] if baseline is None else str(baseline), sides[-1], inconclusive == "fail", advisory, summary, as_json
+    )
+
+
+def _rule(min_effect: float, alpha: float) -> Rule:
+    from fabench.analysis.launches import Rule
+
+    try:
+        return Rule(min_effect, alpha)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _launches(runs: Sequence[Stored]) -> list[Launch]:
+    from fabench.analysis.launches import Launch
+
+    return [Launch(run.name, run.environment, run.records) for run in runs]
+
+
+def _stored(base: Sequence[Stored], head: Sequence[Stored], rule: Rule, tolerance: int, independent: bool) -> Comparison:
+    from fabench.analysis.compare import compare
+
+    old, new = base[0].environment, head[0].environment
+    apart = between(old, new)
+    _allowed(apart, independent)
+    found = compare(_launches(base), _launches(head), rule, tolerance, independent=bool(apart))
+    said = [*found.notes]
+    if old.suite_hash != new.suite_hash:
+        said.append("the suite changed: only cells that are in both are compared")
+    if old.code_hash == new.code_hash:
+        said.append("the measuring code is the same on both sides")
+    return replace(found, notes=tuple(said))
+
+
+def _against(file: Path, head: Sequence[Stored], tolerance: int, independent: bool) -> Comparison:
+    from fabench.analysis.compare import against
+
+    try:
+        known = parse(file.read_bytes(), str(file))
+    except OSError as error:
+        raise StoreError(f"can't read {file}: {reason_of(error)}; write one with `fabench baseline save RUN {file}`") from None
+    now = depends_on(head[0].environment)
+    names = sorted(known.environment.keys() | now.keys())
+    _allowed([(n, known.environment.get(n), now.get(n)) for n in names if known.environment.get(n) != now.get(n)], independent)
+    return against(known, _launches(head), tolerance)
+
+
+def _allowed(apart: Sequence[tuple[str, Any, Any]], independent: bool) -> None:
+    """Shows what differs. Raises NotComparable where that was not asked for."""
+    if not apart:
+        return
+    width = max(len(name) for name, _, _ in apart)
+    for name, old, new in apart:
+        notes.print(f"  {safe(name):<{width}}  {safe(_text(old))}  ->  {safe(_text(new))}")
+    if not independent:
+        raise NotComparable(
+            f"the environments differ in {len(apart)} fields; --independent compares what does not depend on them"
+        )
+
+
+def _text(value: Any) -> str:
+    return "not there" if value is None else str(value)[:60]
+
+
+def _with_kernels(
+    found: Comparison, given: tuple[Path, Path] | None, base: Sequence[Stored], head: Sequence[Stored]
+) -> Comparison:
+    from fabench.analysis.compare import with_kernels
+
+    files: tuple[Path | None, Path | None] = given or (base[-1].kernels if base else None, head[-1].kernels)
+    sheets: list[SheetFile] = [read_sheets(file) for file in files if file is not None]
+    if len(sheets) == 2:
+        return with_kernels(found, *sheets)
+    if sheets:
+        return replace(found, notes=(*found.notes, "kernels.json is on one side only: kernels are not compared"))
+    return found
+
+
+def _told(
+    found: Comparison, base: str, head: str, fail_undecided: bool, advisory: bool, summary: Path | None, as_json: bool
+) -> int:  # fmt: skip
+    from fabench.report.compare import document, headline, markdown, remarks, sentences
+
+    code = _code(found, fail_undecided)
+    if as_json:
+        typer.echo(json.dumps(document(found, base, head, code), allow_nan=False))
+    else:
+        _table(found)
+    for line in sentences(found):
+        notes.print(safe(line))
+    notes.print(f"[bold]{safe(headline(found, base, head))}[/]")
+    for line in remarks(found):
+        notes.print(f"note: {safe(line)}")
+    if summary is not None:
+        try:
+            with summary.open("a", encoding="utf-8") as file:
+                file.write(markdown(found, base, head))
+        except OSError as error:
+            raise StoreError(f"can't write {summary}: {reason_of(error)}") from None
+    if advisory and code != ExitCode.FINE:
+        notes.print(f"advisory: the exit code would be {int(code)}, it is 0")
+        return ExitCode.FINE
+    return code
+
+
+def _code(found: Comparison, fail_undecided: bool) -> ExitCode:
+    if found.anything_worse:
+        return ExitCode.FAILED
+    if found.having("not measured"):
+        return ExitCode.NOT_MEASURED
+    return ExitCode.UNDECIDED if fail_undecided and found.having("undecided") else ExitCode.FINE
+
+
+def _table(found: Comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fabench.report.compare import COLUMNS, rows
+
+    table = Table(*COLUMNS, box=None, pad_edge=False)
+    for row in rows(found):
+        table.add_row(*map(safe, row))
+    Console(width=None if Console().is_terminal else 240, highlight=False).print(table)

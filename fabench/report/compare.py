@@ -1,0 +1,157 @@
+"""What a comparison of stored results says: sentences, a table, a Markdown summary, and the one JSON document behind them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fabench import __version__
+from fabench.analysis.compare import CellChange, Comparison, KernelChange
+from fabench.analysis.launches import TimeChange
+from fabench.analysis.powers import PowerChange
+from fabench.report import words
+from fabench.report.formats.markdown import escape
+from fabench.units import format_bytes
+
+__all__ = ["COLUMNS", "WARNING", "document", "headline", "markdown", "remarks", "rows", "sentences"]
+
+WARNING = (
+    "stored times of two sides hold what the machine did in between, and catch little; for time use `fabench gate --base REV`"
+)
+COLUMNS = ("cell", "time", "head / base", "95 %", "launches", "peak memory", "worse")
+_SHORT = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+_VERDICTS = ("slower", "faster", "equivalent", "undecided", "not measured", "not timed")
+_MOST_ROWS, _MOST_NAMES = 200, 10
+
+
+def _short(cell: CellChange) -> str:
+    return f"{cell.implementation}, n={cell.n}, {_SHORT.get(cell.dtype, cell.dtype)}, {cell.mode}"
+
+
+def _names(found: Comparison) -> dict[str, str]:
+    """Short names by cell id; the id itself where two cells would have the same."""
+    taken = Counter(map(_short, found.cells))
+    return {cell.cell: words.plain(_short(cell) if taken[_short(cell)] == 1 else cell.cell) for cell in found.cells}
+
+
+def sentences(found: Comparison) -> list[str]:
+    """One for each cell that is worse or not as before, then for exponents, kernels, and cells on one side only."""
+    names = _names(found)
+    told = [cell for cell in found.cells if cell.worse or cell.notes or cell.verdict not in ("equivalent", "not timed")]
+    said = [f"{names[cell.cell]}: {_sentence(cell)}" for cell in told]
+    said += [_power(one) for one in found.worse_powers]
+    said += [_kernel(one) for one in found.kernels]
+    said += [_one_sided(side, cells) for side, cells in (("base", found.only_base), ("head", found.only_head)) if cells]
+    return [words.plain(one) for one in said]
+
+
+def _sentence(cell: CellChange) -> str:
+    parts = [] if cell.verdict == "not timed" else [_time(cell)]
+    parts += [f"WORSE: {one.text}" for one in cell.worse]
+    return "; ".join([*parts, *cell.notes])
+
+
+def _time(cell: CellChange) -> str:
+    time = cell.time
+    if time is None:
+        return f"{cell.verdict} ({cell.reason})"
+    count = f"{time.base_launches} and {time.head_launches} launches"
+    if time.tripwire:
+        return f"{time.ratio:.2f} times as long: slower by the tripwire alone, {count}"
+    low, high = (None if end is None else 100 * (end - 1) for end in (time.low, time.high))
+    if low is None or high is None:
+        return f"{cell.verdict}: {time.ratio - 1:+.1%}, nothing says how launches spread ({cell.reason})"
+    if cell.verdict == "slower":
+        return f"{time.ratio - 1:.1%} slower [{low:.1f}, {high:.1f}], {count}"
+    if cell.verdict == "faster":
+        return f"{1 - time.ratio:.1%} faster [{-high:.1f}, {-low:.1f}], {count}"
+    bounds = f"[{low:+.1f} %, {high:+.1f} %]" + (", by the noise sheet" if time.known_from == "noise sheet" else "")
+    return f"{cell.verdict}: {time.ratio - 1:+.1%} {bounds}" + (f" ({cell.reason})" if cell.reason else f", {count}")
+
+
+def _power(one: PowerChange) -> str:
+    before = "" if one.base is None else f"; it was {words.exponent(one.base.value)}"
+    return (
+        f"WORSE: {one.implementation}, {one.setting}: {one.quantity} grows as n^{words.show_estimate(one.head, 'exponent')}, "
+        f"declared n^{one.declared}{before}"
+    )
+
+
+def _kernel(one: KernelChange) -> str:
+    return f"WORSE: kernel {one.key}: {'; '.join(one.changes)}"
+
+
+def _one_sided(side: str, cells: Sequence[str]) -> str:
+    rest = f" and {len(cells) - _MOST_NAMES} more" if len(cells) > _MOST_NAMES else ""
+    return f"only in {side}, not compared: {', '.join(cells[:_MOST_NAMES])}{rest}"
+
+
+def headline(found: Comparison, base: str, head: str) -> str:
+    """One sentence for all. `base` and `head` say what was compared."""
+    counts = [f"{len(cells)} {verdict}" for verdict in _VERDICTS if (cells := found.having(verdict))]
+    counted = sum(bool(cell.worse) for cell in found.cells)
+    parts = [
+        f"{counted} worse in what is counted" if counted else "",
+        f"{len(found.worse_powers)} of {len(found.powers)} exponents worse" if found.worse_powers else "",
+        f"{len(found.kernels)} of {found.kernels_compared} kernels worse" if found.kernels else "",
+    ]
+    count = f"{len(found.cells)} cell{'' if len(found.cells) == 1 else 's'}"
+    return words.plain(f"{count}, {head} against {base}: {', '.join([*counts, *(part for part in parts if part)])}.")
+
+
+def rows(found: Comparison) -> list[tuple[str, ...]]:
+    """The table, a row per cell; see `COLUMNS`."""
+    names = _names(found)
+    return [
+        (
+            names[cell.cell], cell.verdict, *_figures(cell.time), _peaks(cell),
+            words.plain("; ".join(one.text for one in cell.worse)) or words.DASH,
+        )
+        for cell in found.cells
+    ]  # fmt: skip
+
+
+def _figures(time: TimeChange | None) -> tuple[str, str, str]:
+    if time is None:
+        return (words.DASH,) * 3
+    interval = words.DASH if time.low is None or time.high is None else f"{time.low:.3f}{words.DASH}{time.high:.3f}"
+    return f"{time.ratio:.3f}", interval, f"{time.base_launches}/{time.head_launches}"
+
+
+def _peaks(cell: CellChange) -> str:
+    old, new = format_bytes(cell.base.peak_bytes), format_bytes(cell.head.peak_bytes)
+    return old if cell.base.peak_bytes == cell.head.peak_bytes else f"{old} -> {new}"
+
+
+def remarks(found: Comparison) -> list[str]:
+    """What holds for all of it: what was left out, and how little stored times say."""
+    timed = any(cell.time is not None for cell in found.cells)
+    left_out = [f"not compared: {', '.join(found.left_out)}"] if found.left_out else []
+    return [words.plain(line) for line in (*left_out, *found.notes, *([WARNING] if timed else []))]
+
+
+def markdown(found: Comparison, base: str, head: str) -> str:
+    """Headline, remarks, what got worse in sentences, and a table of all cells."""
+    lines = [
+        f"## fabench compare: {'worse' if found.anything_worse else 'nothing worse'}",
+        "",
+        escape(headline(found, base, head)),
+        "",
+    ]
+    lines += [f"- {escape(line)}" for line in (*sentences(found)[:_MOST_ROWS], *remarks(found))]
+    lines += ["", "| " + " | ".join(COLUMNS) + " |", "|---|---|--:|---|--:|---|---|"]
+    table = rows(found)
+    lines += ["| " + " | ".join(escape(text) for text in row) + " |" for row in table[:_MOST_ROWS]]
+    if len(table) > _MOST_ROWS:
+        lines.append(f"\n{len(table) - _MOST_ROWS} more cells are in the JSON document.")
+    return "\n".join(lines) + "\n"
+
+
+def document(found: Comparison, base: str, head: str, exit_code: int) -> dict[str, Any]:
+    """Everything, as plain JSON values."""
+    return {
+        "format": "fabench-compare", "version": 1, "fabench": __version__, "headline": headline(found, base, head),
+        "exit_code": exit_code, "base": base, "head": head, "sentences": sentences(found), "remarks": remarks(found), **asdict(found),
+    }  # fmt: skip
