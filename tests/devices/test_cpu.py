@@ -4,6 +4,7 @@ many samples counts, which only a clock that reads wrong can move.
 
 from __future__ import annotations
 
+import mmap
 import time
 
 import pytest
@@ -55,8 +56,12 @@ def test_both_clocks_of_a_sample_read_the_same_calls() -> None:
 
 
 def test_pages_touched_for_the_first_time_are_counted_with_their_sample() -> None:
-    blocks: list[torch.Tensor] = []
-    touch = Work(lambda: blocks.append(torch.ones(2**22, dtype=torch.float64)))
+    blocks: list[torch.Tensor] = []  # mapped anew: malloc may hand out pages that another test has touched
+
+    def touch_new() -> None:
+        blocks.append(torch.frombuffer(mmap.mmap(-1, 2**25), dtype=torch.float64).fill_(1.0))
+
+    touch = Work(touch_new)
     fresh = load("cpu").stopwatch("perf_counter", touch, False, lambda: None).take(1, 3)
     idle = load("cpu").stopwatch("perf_counter", Work(lambda: None), False, lambda: None).take(1, 3)
     assert min(fresh.minor_faults) >= 8  # 32 MiB, in pages of 4 KiB or of 2 MiB

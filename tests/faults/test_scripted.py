@@ -28,7 +28,7 @@ def test_run_records_and_report_say_that_they_are_scripted(play: Play, monkeypat
     text = report.read_text()
     assert "null device, scripted: A test" in text
     assert "These times are scripted: nothing was measured." in text
-    assert "4 cells come from a scripted device" in text
+    assert "Cells from a scripted device: 4." in text
 
 
 def test_auto_never_chooses_it(play: Play) -> None:
