@@ -6,8 +6,9 @@ The evaluating process writes these as JSON, and the parent, which holds no torc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["FORMATS", "CocoScores", "DetectionResult", "StereoErrors", "StereoResult"]
+__all__ = ["FORMATS", "CocoScores", "DetectionResult", "Evaluation", "StereoErrors", "StereoResult"]
 
 # Formats of data sets that a task's networks are evaluated on: names of modules in fabench/data/.
 FORMATS = {"detection": ("coco",), "stereo": ("sceneflow", "kitti", "middlebury")}
@@ -119,3 +120,36 @@ class DetectionResult:
         if self.detections == 0 and self.instances:
             said.append("nothing was detected in any image")
         return tuple(said)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation: what was evaluated on what, and what came out: `stereo` or `detection`, by the task.
+
+    `weights_sha`: SHA-256 of the checkpoint's bytes. `build`: what the network was built with. `limit`: only so many of the set's first
+    pairs or images were taken; None is all of them.
+    """
+
+    task: str
+    format: str
+    data: str
+    split: str | None
+    weights: str
+    weights_sha: str
+    build: dict[str, Any]
+    device: str
+    limit: int | None = None
+    stereo: StereoResult | None = None
+    detection: DetectionResult | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader has to know before quoting a number, one sentence each."""
+        found = (
+            []
+            if self.limit is None
+            else [f"only the first {self.limit} of the set were taken: quote no figure of this as the set's"]
+        )
+        for result in (self.stereo, self.detection):
+            found += [] if result is None else result.warnings
+        return tuple(found)
