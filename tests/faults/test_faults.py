@@ -132,7 +132,7 @@ TOLD = [
     Told("a queue that holds few launches", "clocks = {queue = 100}", "queue", "one to three together"),
     Told("calls that wait inside", "clocks = {synchronises = true}", "clock", "null_host because null_event: the queue deadlocked"),
     Told("events that can't be had", "clocks = {unfit = {null_event = 'no events'}}", "clock", "null_graph because null_event: no events"),
-    Told("a clock that runs fast", "clocks = {skew = 0.3}\nspeed = {launch_s = 0}", "witness", "1.30 of the second clock"),
+    Told("a clock that runs fast", "clocks = {skew = 0.3}", "witness", "1.2"),  # of the host's, which holds launches too
     Told("a clock that jumps", "clocks = {step_at_s = 0.01, step_s = 2.0}", "mean", "True"),
     Told("a hot device", "noise = {throttle = {after_s = 0, times = 1.5, reasons = ['hw_thermal_slowdown']}}", "reasons", "hw_thermal_slowdown"),
     Told("another process", "driver = {foreign_processes = 1, foreign_bytes = 4096}", "foreign", "1 with 4096 B"),
