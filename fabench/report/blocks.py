@@ -115,7 +115,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Log-log lines with bands, guides of given slopes, marks, and what is missing. `summary` is read out for the chart."""
+    """Log-log lines with bands, guides of given slopes, marks, and what is missing. `summary` is read out for the chart.
+
+    `in_order`: x counts runs, on an even axis, and the y axis is as narrow as the values are.
+    """
 
     id: str
     title: str
@@ -129,6 +132,7 @@ class LineChart:
     subtitle: str = ""
     summary: str = ""
     note: str = ""
+    in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["LogAxis", "Tick", "domain", "ticks"]
+__all__ = ["EvenAxis", "LogAxis", "Tick", "domain", "even_ticks", "ticks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,15 @@ class LogAxis:
         return (self.end - self.start) / (math.log10(self.high) - math.log10(self.low))
 
 
+@dataclass(frozen=True, slots=True)
+class EvenAxis(LogAxis):
+    """The same for values that are counted: equal steps are equally wide."""
+
+    def at(self, value: float) -> float:
+        """The coordinate of `value`, also outside the range."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
 def domain(values: Iterable[float], below: float = 1.0, above: float = 1.0, least: float = 4.0) -> tuple[float, float]:
     """Smallest and largest positive value, widened by factors and to a span of at least `least`; (1, 10) if there are none."""
     found = [value for value in values if value > 0 and math.isfinite(value)]
@@ -58,6 +67,21 @@ def ticks(axis: LogAxis, kind: str, most: int = 8, data: Sequence[float] = ()) -
     binary = kind == "bytes" or (kind == "count" and _powers_of_two(data))
     values = _binary(axis, most, 10 if kind == "bytes" else None) if binary else _decimal(axis, most)
     return [Tick(value, _label(value, kind)) for value in values]
+
+
+def even_ticks(axis: LogAxis, kind: str, most: int = 8) -> list[Tick]:
+    """At most `most` labelled ticks at even steps, for a range too narrow for powers of ten; whole numbers on an `EvenAxis`."""
+    if isinstance(axis, EvenAxis):
+        return [Tick(value, f"{value:,.0f}") for value in _even(axis, max(1, most), 1.0)]
+    return [Tick(value, _label(value, kind)) for value in _even(axis, most)]
+
+
+def _even(axis: LogAxis, most: int, least: float = 0.0) -> list[float]:
+    """Multiples of the smallest 1, 2 or 5 times a power of ten, `least` or more, of which there are at most `most`."""
+    power = 10.0 ** math.floor(math.log10((axis.high - axis.low) / most))
+    step = next(one for one in (power, 2 * power, 5 * power, 10 * power) if (axis.high - axis.low) / one <= most)
+    step = max(step, least)
+    return [step * turn for turn in range(math.ceil(axis.low / step), math.floor(axis.high / step) + 1)]
 
 
 def _powers_of_two(data: Sequence[float]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fabench.report import words
 from fabench.report.blocks import Line, LineChart, Mark
-from fabench.report.draw.axis import LogAxis, domain, ticks
+from fabench.report.draw.axis import EvenAxis, LogAxis, domain, even_ticks, ticks
 from fabench.report.draw.curves import coinciding, curve, end_labels
 from fabench.report.draw.markup import Markup, element, join, number
 from fabench.report.draw.parts import Box, horizontal_axis, label, picture, point, shorten, vertical_axis
@@ -16,24 +16,28 @@ __all__ = ["HEIGHT", "WIDTH", "draw"]
 
 WIDTH, HEIGHT = 580.0, 400.0
 _ROW, _STRIP_ROWS = 17.0, 5
+_NARROW = 4.0
 
 
 def draw(chart: LineChart) -> Markup:
     """The chart as one SVG."""
     absent = [line for line in chart.lines if line.missing][:_STRIP_ROWS]
     xs = [p.x for line in chart.lines for p in line.points] + [gap.x for line in absent for gap in line.missing]
-    low, high = domain([end for line in chart.lines for p in line.points for end in (p.y, p.low, p.high) if end], 1.6, 1.6, 30.0)
+    room = (1.03, 1.03, 1.25) if chart.in_order else (1.6, 1.6, 30.0)
+    low, high = domain([end for line in chart.lines for p in line.points for end in (p.y, p.low, p.high) if end], *room)
     limits = [limit for limit in chart.limits if low <= limit.y <= high * 64]
     high = max([high, *(limit.y * 1.6 for limit in limits)])
-    y_ticks = ticks(LogAxis(low, high, 0, 1), chart.y_kind)
+    narrow = chart.in_order and high < _NARROW * low
+    y_ticks = (even_ticks if narrow else ticks)(LogAxis(low, high, 0, 1), chart.y_kind)
     left = 14 + width_of(max((tick.label for tick in y_ticks), key=len, default=""))
     names = max([len(shorten(line.series.name)) for line in chart.lines], default=0)
     right = WIDTH - 12 - 6.9 * names
-    x = LogAxis(*domain(xs, 1.12, 1.12), left, right)
+    x = _counted(xs, left, right) if chart.in_order else LogAxis(*domain(xs, 1.12, 1.12), left, right)
     strip, top = _strip(absent, x)
     box = Box(left, top + 12, right, top + HEIGHT - 46)
     y = LogAxis(low, high, box.bottom, box.top)
-    x_ticks = ticks(x, "count", int((right - left) // (14 + width_of(words.integer(x.high)))), xs)
+    most = int((right - left) // (14 + width_of(words.integer(x.high))))
+    x_ticks = even_ticks(x, "count", most) if chart.in_order else ticks(x, "count", most, xs)
     ground = Ground()
     for line in chart.lines:
         ground.add_curve([(x.at(p.x), y.at(p.y)) for p in line.points])
@@ -54,6 +58,10 @@ def draw(chart: LineChart) -> Markup:
         strip,
     ]
     return picture(WIDTH, box.bottom + 46, chart.summary or chart.title, parts, "lines")
+
+
+def _counted(xs: Sequence[float], left: float, right: float) -> EvenAxis:
+    return EvenAxis(min(xs, default=1.0) - 0.5, max(xs, default=1.0) + 0.5, left, right)
 
 
 def _limit(value: float, text: str, y: LogAxis, box: Box, ground: Ground) -> Markup:

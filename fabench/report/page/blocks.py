@@ -124,7 +124,7 @@ def values(chart: Chart) -> tuple[tuple[Column, ...], list[tuple[Value, ...]]]:
     if isinstance(chart, LineChart):
         columns = (
             Column("series"),
-            Column("n", "count"),
+            Column(chart.x_label if chart.in_order else "n", "count"),
             Column(chart.y_label, chart.y_kind),
             Column("low", chart.y_kind),
             Column("high", chart.y_kind),
