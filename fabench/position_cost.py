@@ -47,10 +47,11 @@ def at(
     asked = positions.case(
         position, attention, height, width, batch=batch, dtype=dtype, reprojection=reprojection, max_disparity=max_disparity
     )
+    quadratic, linear = cost.of(asked, 2, 2), cost.of(asked, 1, 1)
     return PositionCost(
-        position, asked.dimensions, asked.n, positions.map_bytes(asked),
-        *(_bytes(asked, order) for order in (2, 1)), *(cost.of(asked, order, order).mac for order in (2, 1)),
-        positions.parameters(position, attention),
+        position=position, space=asked.dimensions, n=asked.n, map_bytes=positions.map_bytes(asked),
+        dot_product_bytes=_bytes(asked, 2), factorized_bytes=_bytes(asked, 1),
+        dot_product_mac=quadratic.mac, factorized_mac=linear.mac, parameters=positions.parameters(position, attention),
     )  # fmt: skip
 
 

@@ -16,19 +16,22 @@ from fabench import positions
 from fabench.attention.base import load
 from fabench.errors import DataError, UsageError
 from fabench.models.blocks import AttentionBlock
-from fabench.positions import Attention, Position
+from fabench.positions import MAX_DISPARITY, Attention, Position
 
 __all__ = ["Loaded", "block", "blocks_of", "is_attention", "load_weights", "parameters_added", "state_of"]
 
 _SHOWN = 3
 
 
-def block(position: Position, attention: Attention, height: int, width: int, *, device: str, dtype: str) -> AttentionBlock:
-    """The block for `position`, with default initialisation, on the CPU; an input of this size is what the core is prepared for.
+def block(
+    position: Position, attention: Attention, height: int, width: int, *,
+    device: str, dtype: str, max_disparity: int = MAX_DISPARITY,
+) -> AttentionBlock:  # fmt: skip
+    """The block for `position`, with default initialisation, on torch's default device; its core is prepared for an input of this size.
 
     Raises UsageError for channels that don't fit, and for an implementation that can't run on `device` in `dtype`.
     """
-    asked = positions.case(position, attention, height, width, dtype=dtype, mode="fwd_bwd")
+    asked = positions.case(position, attention, height, width, dtype=dtype, mode="fwd_bwd", max_disparity=max_disparity)
     implementation = load(attention.implementation)
     if (reason := implementation.supports(asked, device)) is not None:
         raise UsageError(f"{attention.implementation} can't run at {position.name}: {reason}")

@@ -33,11 +33,13 @@ from fabench.positions import MAX_DISPARITY, REFERENCE_SIZES, Attention, Positio
 from fabench.schema import Case
 from fabench.units import format_bytes
 
-__all__ = ["FORMS", "LOSS_WEIGHTS", "build", "loss", "pad", "unpad"]
+__all__ = ["FORMS", "LOSS_WEIGHTS", "build", "loss", "normalise", "pad", "predict", "unpad"]
 
 FORMS: dict[str, type[PSMNet]] = {"hourglass": StackedHourglass, "basic": Basic}
 # By the number of outputs, first to last.
 LOSS_WEIGHTS: dict[int, tuple[float, ...]] = {3: (0.5, 0.7, 1.0), 1: (1.0,)}
+
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def build(
@@ -61,7 +63,7 @@ def build(
         torch.manual_seed(seed)
         network = FORMS[form](max_disparity, align_corners)
         for position in wanted:
-            made = block(position, attention, *crop, device=device, dtype=dtype)
+            made = block(position, attention, *crop, device=device, dtype=dtype, max_disparity=max_disparity)
             if not position.depth:
                 network.feature_extraction.layer4.add_module("attention", made)
                 continue
@@ -124,6 +126,23 @@ def loss(
         apart = F.smooth_l1_loss(output.where(counts, 0), truth.to(output.dtype).where(counts, 0), reduction="sum")
         total = total + weight * apart / pixels
     return total
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """RGB [..., 3, H, W] in 0..1, less ImageNet's mean and over its deviation, as the published weights expect."""
+    mean, deviation = (images.new_tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
+    return (images - mean) / deviation
+
+
+def predict(network: PSMNet, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Disparities [B, H, W] of RGB pairs [B, 3, H, W] in 0..1 of any size: normalised, padded, run without gradients, cut to size.
+
+    The network is used in the mode that it is in; call `eval()` before.
+    """
+    height, width = left.shape[-2:]
+    with torch.no_grad():
+        last = network(*(pad(normalise(view)) for view in (left, right)))[-1]
+    return unpad(last, height, width)
 
 
 def pad(images: torch.Tensor, multiple: int = MULTIPLE) -> torch.Tensor:
