@@ -147,6 +147,20 @@ def test_weights_round_trip_with_and_without_attention() -> None:
     assert all(torch.equal(value, now[key]) for key, value in again.state_dict().items())
 
 
+def test_torchvisions_older_weights_load() -> None:
+    """Its first published file has frozen norms (no num_batches_tracked) and the pyramid's keys without a place in a Sequential."""
+    new = detection.build(norm="frozen", seed=1).state_dict()
+    old = {key: value for key, value in new.items() if "fpn" not in key}
+    old |= {key.replace(".0.weight", ".weight").replace(".0.bias", ".bias"): new[key] for key in new if "fpn" in key}
+    assert "backbone.fpn.inner_blocks.0.weight" in old
+    for norm in ("frozen", "batch"):
+        network = detection.build("fpn", norm=norm, seed=2)
+        assert len(insertion.load_weights(network, old, shared=True).fresh) == 5 * 8
+        now = network.state_dict()
+        assert all(torch.equal(now[key], value) for key, value in new.items())
+    assert insertion.load_weights(detection.build(norm="frozen"), detection.build().state_dict()) == ((), ())
+
+
 def test_weights_that_do_not_fit_are_one_line() -> None:
     network = on_meta("res3")
     plain, other = on_meta("none").state_dict(), on_meta("res3", Attention(d_k=32)).state_dict()
