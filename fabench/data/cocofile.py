@@ -28,12 +28,12 @@ def checked(data: Any, name: str) -> dict[str, Any]:
         where = f"{name}: annotation {annotation.get('id', number) if isinstance(annotation, Mapping) else number}"
         if not isinstance(annotation, Mapping):
             raise DataError(f"{where} is no table")
-        image = images.get(_id(annotation.get("image_id")))
-        if image is None:
+        image_id = _id(annotation.get("image_id"))
+        if image_id not in images:
             raise DataError(f"{where} is of image {_short(annotation.get('image_id'))}, which the file does not have")
         if _id(annotation.get("category_id")) not in categories:
             raise DataError(f"{where} has the category {_short(annotation.get('category_id'))}, which the file does not have")
-        _check_object(annotation, image, where)
+        _check_object(annotation, images[image_id], where)
         annotations.append({**annotation, "id": number, "iscrowd": int(bool(annotation.get("iscrowd", 0)))})
     return {**data, "annotations": annotations}
 

@@ -54,8 +54,9 @@ class _Plane:
         column, row = x / self.texel, y / self.texel
         i, j = np.floor(column).astype(int), np.floor(row).astype(int)
         u, v = (column - i)[..., None], (row - j)[..., None]
-        corner = [self.texture[(j + down) % _GRID, (i + across) % _GRID] for down in (0, 1) for across in (0, 1)]
-        return (1 - v) * ((1 - u) * corner[0] + u * corner[1]) + v * ((1 - u) * corner[2] + u * corner[3])
+        corner: list[_Floats] = [self.texture[(j + down) % _GRID, (i + across) % _GRID] for down in (0, 1) for across in (0, 1)]
+        colour: _Floats = (1 - v) * ((1 - u) * corner[0] + u * corner[1]) + v * ((1 - u) * corner[2] + u * corner[3])
+        return colour
 
 
 def render(rng: np.random.Generator, height: int, width: int, max_disparity: float, planes: int = 5) -> Scene:
@@ -95,5 +96,6 @@ def _view(planes: list[_Plane], columns: list[_Floats], y: _Floats) -> tuple[Ima
 
 def _seen(planes: list[_Plane], at: _Floats, y: _Floats, disparity: _Floats) -> NDArray[np.bool_]:
     """Where nothing nearer stands at column `at` of the right view, and the column is in it."""
-    nearest = np.max([plane.disparity((at + plane.a + plane.c * y) / (1 - plane.b), y) for plane in planes], axis=0)
-    return (nearest - disparity < 1e-3) & (at >= 0)
+    nearest: _Floats = np.max([plane.disparity((at + plane.a + plane.c * y) / (1 - plane.b), y) for plane in planes], axis=0)
+    seen: NDArray[np.bool_] = (nearest - disparity < 1e-3) & (at >= 0)
+    return seen
