@@ -80,7 +80,7 @@ class Measure:
     """
 
     target: float = 0.02
-    warmup_s: float = 0.1
+    warmup_s: float = 0.03
     warmup_max_s: float = 0.5
     min_samples: int = 10
     max_s: float = 1.0

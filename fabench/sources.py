@@ -14,8 +14,8 @@ from pathlib import Path
 __all__ = ["harness_hash", "implementation_hash", "package_of"]
 
 # What computes attention; everything else that a measuring process imports measures it.
-_COMPUTING = ("attention", "kernels", "models")
-_MEASURING = ("devices", "measure", "case.py", "schema.py", "measured.py", "median.py", "codec.py", "catalogue.py")
+_COMPUTING = ("attention", "kernels")
+_MEASURING = ("models", "devices", "measure", "case.py", "schema.py", "measured.py", "median.py", "codec.py", "catalogue.py")
 _CONTRACTS = ("attention/base.py", "attention/reference.py")  # what all implementations are held by
 
 

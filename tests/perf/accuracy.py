@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import math
 import platform
@@ -171,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.runs < 1 or not tools:
         parser.error("there is nothing to run")
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # as in a cell's process, whose collector need not walk what was imported
     clock: Clock = ScriptedClock() if given.clock == "scripted" else HostClock()
     rows = compare(clock, tools, noises, durations_s, given.runs, given.width)
     print(table(rows, clock.name, given.width))

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from fabench.errors import SuiteError
-from fabench.schema import Case
+from fabench.schema import Case, Measure
 from fabench.suite import Budget, Suite, parse
 
 SMALL = b"""
@@ -89,7 +89,12 @@ def test_settings_and_words() -> None:
     suite = small()
     assert (suite.title, suite.description) == ("Small", "Two families, two sizes.")
     assert suite.budget == Budget(8 * 2**30, 5.0, 600.0)
-    assert (suite.measure.max_s, suite.measure.target, suite.measure.memory, suite.measure.warmup_s) == (0.2, 0.05, False, 0.1)
+    assert (suite.measure.max_s, suite.measure.target, suite.measure.memory, suite.measure.warmup_s) == (
+        0.2,
+        0.05,
+        False,
+        Measure().warmup_s,
+    )
 
 
 def test_skips_and_expectations() -> None:
