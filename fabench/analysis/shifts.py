@@ -9,9 +9,11 @@ distribution depends on T alone and is drawn once per T (`_DRAWS` seeded permuta
 searched anew at half its level each, so the chance of any false shift stays below `alpha` whatever is found before (Scott and Knott 1974).
 
 Neighbouring runs on one machine resemble each other, which looks like shifts. So the scan is divided by sqrt((1 + c) / (1 - c)), where c is
-the rank correlation of neighbours about the medians of both parts, raised by 3 / T for what the split and the medians took away. Simulated at
-alpha = 5 %: at most 4 % false shifts a series with independent runs, at most 10 % where neighbours correlate by 0.5, 17 % in states of the host
-that last for three runs (without the division 28-52 % and 33 %). The price is power: a shift of two spreads needs ten runs or more a side.
+the rank correlation of neighbours about the medians of the parts, raised by 3 / T for each cut (what cuts and medians take away from it).
+For c parts of `_CUT_AGAIN` values or more are cut once more where they split best, or else a second shift would pass for resemblance.
+Simulated at alpha = 5 %, false shifts: up to 4 % of series of independent runs, 9 % where neighbours correlate by 0.5, 16 % in states of the
+host that last for three runs (without the division 28-52 % and 33 %). The price is power: a shift of two spreads in the middle of 12, 20, 40
+runs is found in 44, 60, 99 % of series.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ __all__ = ["FEWEST", "Shift", "shifts"]
 _LEAST = 3
 FEWEST = 2 * _LEAST
 _DRAWS = 20_000
+_CUT_AGAIN, _PER_CUT = 10, 3
 _MOST_CORRELATION = 0.9
 
 
@@ -74,13 +77,25 @@ def _search(data: Floats, start: int, alpha: float) -> list[tuple[int, float]]:
 
 def _best(data: Floats) -> tuple[int, float]:
     """The likeliest split and its p."""
-    scan = _scan(stats.rankdata(data))
-    at = int(np.argmax(scan))
-    split = at + _LEAST
-    value = float(scan[at]) / math.sqrt(_inflation(np.concatenate([_centred(data[:split]), _centred(data[split:])])))
+    split, value = _split(data)
+    value /= math.sqrt(_inflation([piece for part in (data[:split], data[split:]) for piece in _cut_again(part)]))
     null = _null(len(data))
     beyond = len(null) - int(np.searchsorted(null, value - 1e-12))
     return split, (beyond + 1) / (len(null) + 1)
+
+
+def _split(data: Floats) -> tuple[int, float]:
+    """Where the scan is largest, and the scan."""
+    scan = _scan(stats.rankdata(data))
+    at = int(np.argmax(scan))
+    return at + _LEAST, float(scan[at])
+
+
+def _cut_again(part: Floats) -> list[Floats]:
+    if len(part) < _CUT_AGAIN:
+        return [part]
+    split, _ = _split(part)
+    return [part[:split], part[split:]]
 
 
 def _scan(ranks: Floats) -> Floats:
@@ -101,16 +116,12 @@ def _null(count: int) -> Floats:
     return result
 
 
-def _centred(values: Floats) -> Floats:
-    result: Floats = values - np.median(values)
-    return result
-
-
-def _inflation(residuals: Floats) -> float:
+def _inflation(pieces: Sequence[Floats]) -> float:
     """By how much the variance of sums grows because neighbours resemble each other; at least 1."""
+    residuals = np.concatenate([piece - np.median(piece) for piece in pieces])
     count = len(residuals)
     ranks = stats.rankdata(residuals) - (count + 1) / 2
     power = float(ranks @ ranks)
     seen = float(ranks[1:] @ ranks[:-1]) / power if power > 0 else 0.0
-    correlation = min(max(seen + 3 / count, 0.0), _MOST_CORRELATION)
+    correlation = min(max(seen + _PER_CUT * (len(pieces) - 1) / count, 0.0), _MOST_CORRELATION)
     return (1 + correlation) / (1 - correlation)
