@@ -25,7 +25,7 @@ _Polygon = NDArray[np.float64]
 
 
 def write_coco(
-    root: Path, seed: int, train: int = 8, val: int = 4, height: int = 80, width: int = 120, crowds: bool = True
+    root: Path, seed: int, train: int = 8, val: int = 4, height: int = 80, width: int = 160, crowds: bool = True
 ) -> None:
     """`root`/train2017, val2017 and annotations/instances_*.json with so many images. Equal seeds give equal files."""
     rng = np.random.default_rng(seed)
@@ -64,6 +64,7 @@ def _draw(rng: np.random.Generator, height: int, width: int, crowd: bool) -> tup
             continue
         category = int(rng.choice(list(CATEGORIES)))
         radius = rng.uniform(0.2, 0.45) * _CELL
+        middle = middle + rng.uniform(-1, 1, 2) * (_CELL / 2 - radius)
         parts = [_outline(category, middle, radius, rng.uniform(0, 2 * math.pi))]
         if number % 3 == 1:
             parts = [_outline(category, middle + shift, radius * 0.45, 0.0) for shift in ([-radius / 2, 0.0], [radius / 2, 0.0])]

@@ -46,11 +46,12 @@ def read(path: Path) -> Checkpoint:
     try:
         with path.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"can't read {path}: {reason(error)}") from None
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old files' pickle protocol
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"can't read {path}: {reason(error)}") from None
     except Exception as error:  # torch's readers raise almost anything for bytes that are no checkpoint
         if found := _CODE.search(str(error)):
             raise DataError(

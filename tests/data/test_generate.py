@@ -17,7 +17,8 @@ def sampled(image: NDArray[np.uint8], x: NDArray[np.float32]) -> NDArray[np.floa
     low = np.clip(np.floor(x).astype(int), 0, image.shape[1] - 2)
     part = np.clip(x - low, 0, 1)[..., None]
     rows = np.arange(image.shape[0])[:, None]
-    return (1 - part) * image[rows, low] + part * image[rows, low + 1]
+    found: NDArray[np.float64] = (1 - part) * image[rows, low] + part * image[rows, low + 1]
+    return found
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

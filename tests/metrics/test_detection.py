@@ -192,7 +192,7 @@ def second_opinion(truth: Sequence[Sequence[Box]], images: Sequence[tuple[Sequen
                 hit = best is not None and overlap[best] >= threshold
                 hits.append((float(scores[rank]), hit))
                 if hit:
-                    free.discard(best)  # type: ignore[arg-type]
+                    free.discard(best)
         hits.sort(key=lambda one: -one[0])
         right = np.cumsum([hit for _, hit in hits])
         precision, recall = right / np.arange(1, len(hits) + 1), right / total
