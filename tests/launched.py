@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fabench.analysis.launches import Launch
 from fabench.schema import Environment, Record, Status
 from fabench.store import RunFolder
@@ -21,7 +19,9 @@ SIZES = (1024, 2048, 4096)
 
 
 def environment(minute: int = 0, commit: str = "a" * 12, **changes: Any) -> Environment:
-    return replace(synthetic.environment(), started_at=f"2025-01-01T{minute // 60:02d}:{minute % 60:02d}:00Z", commit=commit, **changes)
+    return replace(
+        synthetic.environment(), started_at=f"2025-01-01T{minute // 60:02d}:{minute % 60:02d}:00Z", commit=commit, **changes
+    )
 
 
 def floor(share: float, name: str = "cpu") -> dict[str, Any]:
@@ -51,7 +51,9 @@ def _slower(record: Record, factor: float) -> Record:
     return replace(record, timing=replace(record.timing, samples_s=samples, witness=witness, **seconds))
 
 
-def launches(count: int, seed: int = 0, minute: int = 0, commit: str = "a" * 12, devices: Any = None, **more: Any) -> list[Launch]:
+def launches(
+    count: int, seed: int = 0, minute: int = 0, commit: str = "a" * 12, devices: Any = None, **more: Any
+) -> list[Launch]:
     """`count` launches, a minute apart."""
     kept = {} if devices is None else {"devices": devices}
     return [

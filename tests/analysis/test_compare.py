@@ -203,7 +203,7 @@ def grown(power: float) -> Callable[[Launch], Launch]:
     def change(launch: Launch) -> Launch:
         def one(record: Record) -> Record:
             assert record.memory is not None
-            size = round(1e-3 * record.cell.case.n ** power) + 1000
+            size = round(1e-3 * record.cell.case.n**power) + 1000
             return replace(record, memory=replace(record.memory, delta_bytes=size))
 
         return replace(launch, records={key: one(record) for key, record in launch.records.items()})
@@ -224,7 +224,9 @@ def steeper(power: float) -> Callable[[Record], Record]:
     def change(record: Record) -> Record:
         assert record.timing is not None
         factor = (record.cell.case.n / 1024) ** power
-        return replace(record, timing=replace(record.timing, witness=None, samples_s=tuple(factor * s for s in record.timing.samples_s)))
+        return replace(
+            record, timing=replace(record.timing, witness=None, samples_s=tuple(factor * s for s in record.timing.samples_s))
+        )
 
     return change
 
@@ -250,7 +252,9 @@ def sheet(**changes: object) -> KernelSheet:
 
 
 def test_kernel_sheets_are_compared_exactly() -> None:
-    found = with_kernels(compare(BASE[:1], HEAD[:1]), SheetFile("3.7", (sheet(),)), SheetFile("3.8", (sheet(spills=4), sheet(n=1))))
+    found = with_kernels(
+        compare(BASE[:1], HEAD[:1]), SheetFile("3.7", (sheet(),)), SheetFile("3.8", (sheet(spills=4), sheet(n=1)))
+    )
     assert [one.changes for one in found.kernels] == [("spilling instructions: 0 -> 4",)]
     assert found.kernels_compared == 1 and found.anything_worse
     assert any("Triton 3.7 and 3.8" in note for note in found.notes)

@@ -43,7 +43,9 @@ def verdicts(base: Floats, head: Floats, rule: Rule | None = None) -> list[str]:
     return [one.verdict for one in judge(cells, rule or Rule())[0]]
 
 
-def simulated(machine: Machine, spread: float, effect: float, launches: int, times: int, rule: Rule | None = None) -> tuple[int, int]:
+def simulated(
+    machine: Machine, spread: float, effect: float, launches: int, times: int, rule: Rule | None = None
+) -> tuple[int, int]:
     """(comparisons with an alarm in a cell that did not change, comparisons that saw the change in the first cell)."""
     rng = np.random.default_rng(0)
     alarms = seen = 0
