@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from fabench.data import generate, generate_coco, pfm
+from fabench.errors import WorkerError
 from fabench.evaluate import checkpoint
 from fabench.models import stereo
 from fabench.positions import Attention
+from fabench.sweep.evaluate import evaluated
 from tests.cli.conftest import Fabench
 
 BUILD = {"where": "layer4", "attention": {"d_k": 8}, "form": "basic", "max_disparity": 16, "crop": [32, 48]}
@@ -108,3 +110,13 @@ def test_a_missing_folder_and_nothing_valid_are_status_4(fabench: Fabench, tmp_p
     assert "0 pixels" in shown.stdout
     assert "EPE" not in shown.stdout
     assert "1 of 1 pairs have no valid pixel" in shown.stderr
+
+
+def test_too_little_memory_is_one_line_and_no_kill(tmp_path: Path, weights: str) -> None:
+    generate.write_kitti(tmp_path / "data", seed=1, pairs=1, height=256, width=512, max_disparity=14)
+    request = {
+        "task": "stereo", "format": "kitti", "data": str(tmp_path / "data"), "split": None, "weights": str(tmp_path / weights),
+        "device": "cpu", "batch": 1, "max_disparity": None, "limit": None, "options": {"max_disparity": 192}, "memory_bytes": 200_000_000,
+    }  # fmt: skip
+    with pytest.raises(WorkerError, match="out of memory with 1 at a time on cpu; take a smaller --batch"):
+        evaluated(request, lambda done, total: None)

@@ -33,6 +33,7 @@ def test_the_right_view_shows_the_left_view_shifted_by_the_disparity(seed: int) 
             hidden = float(np.median(error[~scene.seen]))
     assert off[-1] < 2 < 20 < off[1]
     assert hidden > 20
+    assert (x - scene.left_disparity)[scene.seen].min() >= 0  # what is left of the right view is not seen in it
     back = np.abs(sampled(scene.left, x + scene.right_disparity) - scene.right).mean(axis=-1)
     assert np.median(back) < 2
     assert 0 < scene.left_disparity.min() <= scene.left_disparity.max() < 24

@@ -131,6 +131,14 @@ def test_a_crowd_takes_any_number_and_counts_neither_way() -> None:
     assert (result.instances, result.crowds) == (1, 1)
 
 
+def test_a_wrong_detection_counts_at_its_own_size_only() -> None:
+    small = (300.0, 200.0, 320.0, 220.0)
+    beside_small, beside_large = (score(dataset([[A]]), found([wrong, A])) for wrong in (small, B))
+    assert both(beside_small) == both(beside_large) == pytest.approx((0.5, 0.5))
+    assert both(beside_small, "ap_large") == ONE
+    assert both(beside_large, "ap_large") == pytest.approx((0.5, 0.5))
+
+
 def test_at_most_100_per_image_count() -> None:
     result = score(dataset([[A]]), found([*[B] * 100, A]))
     assert both(result) == (0.0, 0.0)
