@@ -19,7 +19,7 @@ from typing import Any
 from fabench.errors import StoreError
 from fabench.schema import Environment
 
-__all__ = ["VERSION", "Baseline", "Counted", "changes", "depends_on", "parse", "render"]
+__all__ = ["DECIMALS", "VERSION", "Baseline", "Counted", "changes", "depends_on", "parse", "render"]
 
 VERSION = 1
 _HEAD = """\
@@ -30,7 +30,7 @@ _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
 # A CPU's product name is left out: its instruction set and threads decide which buffers there are.
 _OF_DEVICE = ("capability", "threads")
 _OF_PACKAGES = ("torch", "triton", "torch.cuda", "torch.hip", "torch.blas")
-_DECIMALS = 3
+DECIMALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def render(found: Baseline) -> str:
         known = {name: getattr(figures, name) for name in _COUNTED}
         lines += ["", f"[cells.{_quoted(cell)}]", *(f"{name} = {value}" for name, value in known.items() if value is not None)]
     for series, power in sorted(found.exponents.items()):
-        lines += ["", f"[exponents.{_quoted(series)}]", f"memory = {power:.{_DECIMALS}f}"]
+        lines += ["", f"[exponents.{_quoted(series)}]", f"memory = {power:.{DECIMALS}f}"]
     text = _HEAD + "\n".join([*lines, ""])
     try:
         text.encode()
@@ -153,7 +153,7 @@ def _whole(cell: str, table: dict[str, Any]) -> Iterator[tuple[str, int]]:
 def _power(series: str, table: dict[str, Any]) -> float:
     if set(table) != {"memory"} or type(table["memory"]) is not float or not abs(table["memory"]) < 1e6:
         raise ValueError(f"{series[:120]}: must be memory = 1.000 and nothing else")
-    return round(table["memory"], _DECIMALS)
+    return round(table["memory"], DECIMALS)
 
 
 def changes(old: Baseline, new: Baseline) -> list[str]:

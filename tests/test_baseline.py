@@ -59,7 +59,9 @@ def test_every_line_can_be_seen_and_none_holds_two_values(found: Baseline) -> No
 
 
 def test_the_order_of_writing_does_not_show() -> None:
-    turned = replace(SMALL, cells=dict(reversed(SMALL.cells.items())), environment=dict(reversed(SMALL.environment.items())))
+    turned = replace(
+        SMALL, cells=dict(reversed(list(SMALL.cells.items()))), environment=dict(reversed(list(SMALL.environment.items())))
+    )
     assert render(turned) == render(SMALL)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fabench.baseline import Baseline, Counted, changes, depends_on, parse, render
+from fabench.baseline import DECIMALS, Baseline, Counted, changes, depends_on, parse, render
 from fabench.cli._console import notes, safe
 from fabench.cli._stored import Stored, of_one_code, read
 from fabench.errors import ExitCode, StoreError, UsageError
@@ -92,7 +92,9 @@ def _of(runs: Sequence[Stored], name: str) -> Baseline:
         notes.print(f"{len(missing)} cells that are not ok are left out: {safe(', '.join(sorted(missing)[:5]))}")
     last = runs[-1]
     powers = memory_exponents(Launch(last.name, last.environment, last.records))
-    exponents = {f"{implementation} · {setting}": found.value for (implementation, setting), found in powers.items()}
+    exponents = {
+        f"{implementation} · {setting}": round(found.value, DECIMALS) for (implementation, setting), found in powers.items()
+    }
     return Baseline(last.environment.suite, depends_on(last.environment), known, exponents)
 
 
@@ -141,7 +143,7 @@ def _show(file: Path) -> int:
         notes.print(safe(f"{name}: {value}"))
     table = Table("cell", "peak memory", "saved", "FLOPs", box=None, pad_edge=False)
     for cell, one in found.cells.items():
-        table.add_row(safe(cell), format_bytes(one.peak_bytes), format_bytes(one.saved_bytes), format_count(one.flop))
+        table.add_row(*map(safe, (cell, format_bytes(one.peak_bytes), format_bytes(one.saved_bytes), format_count(one.flop))))
     for series, power in found.exponents.items():
         table.add_row(safe(series), f"n^{power:.2f}", "", "")
     Console(width=None if Console().is_terminal else 240, highlight=False).print(table)

@@ -55,14 +55,13 @@ def command(
         tolerance = EXACT_BYTES if exact else parse_bytes(memory)
     except ValueError as error:
         raise UsageError(f"--memory: {error}") from None
+    base = [] if baseline is not None else read(sides[0])
     head = read(sides[-1])
-    of_one_code("HEAD", head)
+    for name, side in (("BASE", base), ("HEAD", head)):
+        of_one_code(name, side)
     if baseline is None:
-        base = read(sides[0])
-        of_one_code("BASE", base)
         found = _stored(base, head, rule, tolerance, independent)
     else:
-        base = []
         found = _against(baseline, head, tolerance, independent)
     if not found.cells:
         raise NotComparable(f"no cell of {sides[0] if baseline is None else baseline} is in {sides[-1]}")

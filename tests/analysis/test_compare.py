@@ -73,8 +73,8 @@ def test_one_launch_a_side_leaves_a_factor_of_one_and_a_half_undecided_and_says_
 
 
 def test_the_noise_sheet_bounds_one_launch_a_side() -> None:
-    sides = [launches(1, seed=seed, devices=floor(0.25)) for seed in (1, 2)]
-    cell = compare(*sides).cells[0]
+    base, head = (launches(1, seed=seed, devices=floor(0.25)) for seed in (1, 2))
+    cell = compare(base, head).cells[0]
     assert cell.time is not None and cell.time.low is not None and cell.time.high is not None
     assert cell.time.high / cell.time.ratio == pytest.approx(1.25)
     assert cell.time.ratio / cell.time.low == pytest.approx(1.25)

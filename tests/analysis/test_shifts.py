@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -151,11 +151,10 @@ def test_any_series_is_cut_where_it_says(values: list[float]) -> None:
     assert shifts(values) == found
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.floats(-5, 5), st.floats(0.1, 10))
 def test_units_do_not_matter(seed: int, shift: float, scale: float) -> None:
     rng = np.random.default_rng(seed)
     values = rng.standard_normal(24) + 2.0 * (np.arange(24) >= 12)
     plain, moved = shifts(values.tolist()), shifts((scale * values + shift).tolist())
     assert [one.index for one in plain] == [one.index for one in moved]
-    back = shifts(values[::-1].tolist())
-    assert len(back) == len(plain)

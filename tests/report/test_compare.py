@@ -38,8 +38,8 @@ def test_the_tripwire_is_said_as_such() -> None:
 
 def test_what_bounds_an_undecided_cell_is_said() -> None:
     assert any("nothing says how launches spread (1 and 1 launches, 5 a side" in line for line in sentences(slower(1.3, 1)))
-    sides = [launches(1, seed=seed, devices=floor(0.25)) for seed in (1, 2)]
-    assert all("by the noise sheet (1 and 1 launches" in line for line in sentences(compare(*sides)))
+    base, head = (launches(1, seed=seed, devices=floor(0.25)) for seed in (1, 2))
+    assert all("by the noise sheet (1 and 1 launches" in line for line in sentences(compare(base, head)))
 
 
 def test_unchanged_cells_are_counted_and_not_listed() -> None:
@@ -95,7 +95,7 @@ def test_hostile_names_stay_text() -> None:
             renamed = replace(record, cell=replace(record.cell, implementation=hostile))
             known[renamed.cell.id] = renamed
         sides.append([replace(one, records=known) for one, known in zip(side, records, strict=True)])
-    text = markdown(compare(*sides), hostile, "b")
+    text = markdown(compare(sides[0], sides[1]), hostile, "b")
     assert "<script" not in text and "\x1b" not in text and "@all" not in text
     table = [line for line in text.split("\n") if line.startswith("| ")]
     assert all(len(re.findall(r"(?<!\\)\|", line)) == len(COLUMNS) + 1 for line in table)
