@@ -181,7 +181,9 @@ def _plain(status: str) -> str:
 def _few(time: TimeChange, rule: Rule) -> str | None:
     if time.verdict != "undecided" or min(time.base_launches, time.head_launches) >= rule.launches:
         return None
-    return f"{time.base_launches} and {time.head_launches} launches, {rule.launches} a side are needed for a verdict"
+    bounds = {"nothing": "; nothing says how launches spread", "noise sheet": "; bounds are the noise sheet's"}
+    count = f"{time.base_launches} and {time.head_launches} launches, {rule.launches} a side are needed for a verdict"
+    return count + bounds.get(time.known_from, "")
 
 
 def _ended(old: str, head: Side) -> tuple[Worse, ...]:

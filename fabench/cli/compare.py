@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_LONGEST = 80
+
 
 def command(
     sides: Annotated[list[str], typer.Argument(metavar="BASE HEAD", help=f"{SIDE} With --baseline: HEAD alone.")],
@@ -66,9 +68,12 @@ def command(
     if not found.cells:
         raise NotComparable(f"no cell of {sides[0] if baseline is None else baseline} is in {sides[-1]}")
     found = _with_kernels(found, kernels, base, head)
-    return _told(
-        found, sides[0] if baseline is None else str(baseline), sides[-1], inconclusive == "fail", advisory, summary, as_json
-    )
+    names = (_label(sides[0], base) if baseline is None else str(baseline), _label(sides[-1], head))
+    return _told(found, names, inconclusive == "fail", advisory, summary, as_json)
+
+
+def _label(text: str, runs: Sequence[Stored]) -> str:
+    return text if len(text) <= _LONGEST else f"{len(runs)} runs from {runs[0].name} on"
 
 
 def _rule(min_effect: float, alpha: float) -> Rule:
@@ -146,24 +151,24 @@ def _with_kernels(
 
 
 def _told(
-    found: Comparison, base: str, head: str, fail_undecided: bool, advisory: bool, summary: Path | None, as_json: bool
+    found: Comparison, names: tuple[str, str], fail_undecided: bool, advisory: bool, summary: Path | None, as_json: bool
 ) -> int:  # fmt: skip
     from fabench.report.compare import document, headline, markdown, remarks, sentences
 
     code = _code(found, fail_undecided)
     if as_json:
-        typer.echo(json.dumps(document(found, base, head, code), allow_nan=False))
+        typer.echo(json.dumps(document(found, *names, code), allow_nan=False))
     else:
         _table(found)
     for line in sentences(found):
         notes.print(safe(line))
-    notes.print(f"[bold]{safe(headline(found, base, head))}[/]")
+    notes.print(f"[bold]{safe(headline(found, *names))}[/]")
     for line in remarks(found):
         notes.print(f"note: {safe(line)}")
     if summary is not None:
         try:
             with summary.open("a", encoding="utf-8") as file:
-                file.write(markdown(found, base, head))
+                file.write(markdown(found, *names))
         except OSError as error:
             raise StoreError(f"can't write {summary}: {reason_of(error)}") from None
     if advisory and code != ExitCode.FINE:

@@ -7,9 +7,10 @@
 each other, a cold cache), so the clock's first sample may correct them.
 
 **Sampling** stops at the first of: the half-width of the median's 95 % interval is at most `target`; or `max_s` is used up, after at
-least three samples unless those would take four times `max_s`. Which of both is recorded. Stopping by luck is guarded against:
+least six samples (fewer have no interval) unless those would take four times `max_s`. Which of both is recorded.
+Stopping by luck is guarded against:
 - The interval knows that samples repeat each other (`fabench.median`).
-- The first look at it is after `min_samples` and 70 samples, or a third of `max_s` where that is less. States of the host that last
+- The first look at it is after `min_samples` and 70 samples, or 85 % of `max_s` where that is less. States of the host that last
   longer than the sampling can't be seen in it: simulated with states of 5 to 20 samples, 1 % apart, the interval covers the true
   median in 96 % of the runs if there is time for 70 samples before the first look, in 85 % if for 33, and in 59 % if for 10.
 - Each further look has a quarter more samples: looking after each one would stop where the width happens to be small.
@@ -38,8 +39,9 @@ _STEPS = 10  # of the clock, in one sample at least
 _CALIBRATIONS = 3
 _MOST_GROWTH = 1000
 _SEEN = 70  # samples before the first look at the interval
-_UNSEEN_SHARE = 1 / 3  # of max_s, after which the first look comes in any case
+_UNSEEN_SHARE = 0.85  # of max_s, after which the first look comes in any case
 _NEXT_LOOK = 1.25
+_FEWEST = 6
 _PATIENCE = 4
 _WITNESS_SAMPLES = (3, 7)  # fewest worth taking, and most
 _WITNESS_SHARE = 0.1  # of max_s
@@ -164,7 +166,7 @@ def _sample(device: Device, watch: Stopwatch, loops: int, measure: Measure) -> _
             if half_width(found.seconds) <= measure.target:
                 found.stopped_by = "target"
                 return found
-        if over and (count >= min(3, measure.min_samples) or elapsed >= _PATIENCE * measure.max_s):
+        if over and (count >= min(_FEWEST, measure.min_samples) or elapsed >= _PATIENCE * measure.max_s):
             return found
         one_s = max(1e-9, (device.now_s() - began) / count)
         left = max(1, math.floor((measure.max_s - elapsed) / one_s))

@@ -23,7 +23,7 @@ WARNING = (
 COLUMNS = ("cell", "time", "head / base", "95 %", "launches", "peak memory", "worse")
 _SHORT = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _VERDICTS = ("slower", "faster", "equivalent", "undecided", "not measured", "not timed")
-_MOST_ROWS, _MOST_NAMES = 200, 10
+_MOST_ROWS, _MOST_NAMES, _MANY = 200, 10, 4
 
 
 def _short(cell: CellChange) -> str:
@@ -38,13 +38,21 @@ def _names(found: Comparison) -> dict[str, str]:
 
 def sentences(found: Comparison) -> list[str]:
     """One for each cell that is worse or not as before, then for exponents, kernels, and cells on one side only."""
-    names = _names(found)
+    names, few = _names(found), _few(found)
     told = [cell for cell in found.cells if cell.worse or cell.notes or cell.verdict not in ("equivalent", "not timed")]
-    said = [f"{names[cell.cell]}: {_sentence(cell)}" for cell in told]
+    alike = {cell.cell for cell in told if cell.reason in few and cell.verdict == "undecided" and not (cell.worse or cell.notes)}
+    said = [f"{names[cell.cell]}: {_sentence(cell)}" for cell in told if cell.cell not in alike]
+    said += [f"{count} cells undecided: {reason}" for reason, count in few.items()]
     said += [_power(one) for one in found.worse_powers]
     said += [_kernel(one) for one in found.kernels]
     said += [_one_sided(side, cells) for side, cells in (("base", found.only_base), ("head", found.only_head)) if cells]
     return [words.plain(one) for one in said]
+
+
+def _few(found: Comparison) -> dict[str, int]:
+    """Reasons that many cells have in common, and how many: said once, the numbers are in the table."""
+    counts = Counter(cell.reason for cell in found.having("undecided") if cell.reason is not None)
+    return {reason: count for reason, count in counts.items() if count >= _MANY}
 
 
 def _sentence(cell: CellChange) -> str:
@@ -62,12 +70,12 @@ def _time(cell: CellChange) -> str:
         return f"{time.ratio:.2f} times as long: slower by the tripwire alone, {count}"
     low, high = (None if end is None else 100 * (end - 1) for end in (time.low, time.high))
     if low is None or high is None:
-        return f"{cell.verdict}: {time.ratio - 1:+.1%}, nothing says how launches spread ({cell.reason})"
+        return f"{cell.verdict}: {time.ratio - 1:+.1%} ({cell.reason})"
     if cell.verdict == "slower":
         return f"{time.ratio - 1:.1%} slower [{low:.1f}, {high:.1f}], {count}"
     if cell.verdict == "faster":
         return f"{1 - time.ratio:.1%} faster [{-high:.1f}, {-low:.1f}], {count}"
-    bounds = f"[{low:+.1f} %, {high:+.1f} %]" + (", by the noise sheet" if time.known_from == "noise sheet" else "")
+    bounds = f"[{low:+.1f} %, {high:+.1f} %]"
     return f"{cell.verdict}: {time.ratio - 1:+.1%} {bounds}" + (f" ({cell.reason})" if cell.reason else f", {count}")
 
 

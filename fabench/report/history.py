@@ -32,8 +32,8 @@ _RUNS = (Column("run", "integer"), Column("commit", "code"), Column("began"), Co
 _WORDS = {"peak_bytes": "peak memory", "saved_bytes": "saved for backward", "flop": "FLOPs", "status": "status"}
 _MOST_CHARTS, _MOST_MARKS, _MOST_LINES = 24, 6, 50
 _METHOD = (
-    "Shifts are searched by binary segmentation: rank scans against their permutation distribution, allowing for runs that resemble their "
-    "neighbours, and for the number of cells. Runs were not measured in turns: a machine that changed shifts times as code does, mostly "
+    "Shifts are searched by binary segmentation: scans of t statistics against their permutation distribution, allowing for runs that "
+    "resemble their neighbours, and for the number of cells. Runs were not measured in turns: a machine that changed shifts times as code does, mostly "
     "those of many cells at once."
 )
 

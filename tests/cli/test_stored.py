@@ -123,7 +123,7 @@ def test_what_only_reads_results_may_differ_and_noise_sheets_too(fabench: Fabenc
     old = launches(1, seed=1)[0]
     other = environment(3, packages={**old.environment.packages, "pandas": "9"}, devices=floor(0.3), code_hash="f" * 16)
     (base,), (head,) = stored(tmp_path / "a", [old]), stored(tmp_path / "b", [replace(old, environment=other)])
-    assert "by the noise sheet" in fabench("compare", base, head).err
+    assert "bounds are the noise sheet's" in fabench("compare", base, head).err
 
 
 def test_runs_of_different_code_are_no_launches_of_one_side(fabench: Fabench, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def _strip(lines: Sequence[Line], x: LogAxis) -> tuple[Markup, float]:
     y = 12.0
     for line in lines:
         name, happened = f"{shorten(line.series.name)} ", _happened(line)
-        start, width = x.at(min(gap.x for gap in line.missing)) - 11, width_of(name + happened, 7.0)
+        start, width = x.at(min(gap.x for gap in line.missing)) - 11, width_of(name + happened, 7.6)
         if start - width < 0:
             start, y = max(width, min(start, WIDTH - 4)), y + _ROW - 1
         words_ = element("tspan", happened, class_="strong")
