@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabench.baseline import Baseline, Counted, changes, depends_on, parse, render
+from fabench.baseline import Baseline, Coded, Counted, changes, depends_on, parse, render
 from fabench.errors import StoreError
 from tests import synthetic
 
@@ -23,6 +23,7 @@ BASELINES = st.builds(
     st.dictionaries(NAMES, NAMES, max_size=4),
     st.dictionaries(NAMES, st.builds(Counted, WHOLE, WHOLE, WHOLE), max_size=4),
     st.dictionaries(NAMES, POWERS, max_size=3),
+    st.dictionaries(NAMES, st.builds(Coded, WHOLE, WHOLE, WHOLE), max_size=3),
 )
 SMALL = Baseline(
     "ci",
@@ -161,6 +162,12 @@ def test_it_stands_on_what_bytes_depend_on_and_on_nothing_else() -> None:
     assert depends_on(later) == known
     other = replace(one, packages={"torch": "2.14.0"}, settings={"PYTORCH_CUDA_ALLOC_CONF": "x", "OMP_NUM_THREADS": "9"})
     assert depends_on(other) == {**known, "packages.torch": "2.14.0", "settings.PYTORCH_CUDA_ALLOC_CONF": "x"}
+
+
+def test_kernels_stand_beside_the_cells() -> None:
+    found = replace(SMALL, kernels={"f/k/sm_90": Coded(0, None, 49152)})
+    assert render(found).endswith('\n\n[kernels."f/k/sm_90"]\nshared_bytes = 49152\nspills = 0\n')
+    assert changes(found, replace(found, kernels={"f/k/sm_90": Coded(8, None, 49152)})) == ["f/k/sm_90: spills: 0 -> 8"]
 
 
 def test_changes_are_told_one_by_one() -> None:

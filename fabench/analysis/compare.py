@@ -15,7 +15,7 @@ Environments must be equal; with `independent` only what does not depend on them
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from fabench.analysis.estimate import Estimate
 from fabench.analysis.launches import Launch, Rule, TimeChange, judge
@@ -24,7 +24,7 @@ from fabench.analysis.sheets import matched
 from fabench.analysis.sheets import worse as poorer
 from fabench.analysis.sides import Side, Timings, side, timings_of
 from fabench.analysis.worse import TOLERANCE_BYTES, Worse, counted, more, worse
-from fabench.baseline import Baseline, Counted
+from fabench.baseline import Baseline, Coded, Counted
 from fabench.schema import Cell, Record, Status
 from fabench.sheet import SheetFile
 
@@ -211,8 +211,10 @@ def _apart(base: Sequence[Launch], head: Sequence[Launch]) -> tuple[str, ...]:
     return (f"{first} was measured as a whole before {later}: what the machine did in between is part of every change of time",)
 
 
-def against(baseline: Baseline, head: Sequence[Launch], tolerance_bytes: int = TOLERANCE_BYTES) -> Comparison:
-    """Head against a baseline file: what is counted, statuses, and exponents of memory; the file's cells were ok."""
+def against(
+    baseline: Baseline, head: Sequence[Launch], tolerance_bytes: int = TOLERANCE_BYTES, sheets: SheetFile | None = None
+) -> Comparison:
+    """Head against a baseline file: what is counted, statuses, exponents of memory, kernels; the file's cells were ok."""
     after = _cells(head)
     found = []
     for name, old in baseline.cells.items():
@@ -224,6 +226,7 @@ def against(baseline: Baseline, head: Sequence[Launch], tolerance_bytes: int = T
     return Comparison(
         tuple(found),
         _grown(baseline, head),
+        *_recoded(baseline, sheets),
         only_base=_without(baseline.cells, after),
         only_head=_without((name for name, cell in after.items() if side("head", name, head).ok), baseline.cells),
         left_out=("time", "accuracy"),
@@ -238,6 +241,22 @@ def _grown(baseline: Baseline, head: Sequence[Launch]) -> tuple[PowerChange, ...
             beyond = now.value > old + _POWER_TOLERANCE
             result.append(PowerChange(name, setting, "memory", orders[name], Estimate(old, old, old), now, beyond))
     return tuple(result)
+
+
+def _recoded(baseline: Baseline, sheets: SheetFile | None) -> tuple[tuple[KernelChange, ...], int]:
+    """Kernels whose code got worse than the baseline's, and how many were compared."""
+    known = [(old, one) for one in (sheets.sheets if sheets else ()) if (old := baseline.kernels.get(one.key)) is not None]
+    found = []
+    for old, now in known:
+        pairs = ((field.name, getattr(old, field.name), getattr(now, field.name)) for field in fields(Coded))
+        lines = [
+            f"{name.replace('_bytes', ' bytes')}: {a:,} -> {b:,}"
+            for name, a, b in pairs
+            if a is not None and b is not None and b > a
+        ]
+        lines += [f"no longer compiles: {now.reason}"] if now.reason is not None and old != Coded() else []
+        found += [KernelChange(now.key, tuple(lines))] if lines else []
+    return tuple(found), len(known)
 
 
 def with_kernels(found: Comparison, before: SheetFile, now: SheetFile) -> Comparison:

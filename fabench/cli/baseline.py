@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from fabench.baseline import DECIMALS, Baseline, Counted, changes, depends_on, parse, render
+from fabench.baseline import DECIMALS, Baseline, Coded, Counted, changes, depends_on, parse, render
 from fabench.cli._console import notes, safe
-from fabench.cli._stored import Stored, of_one_code, read
+from fabench.cli._stored import Stored, of_one_code, read, read_sheets
 from fabench.errors import ExitCode, StoreError, UsageError
 from fabench.lines import reason_of
 from fabench.schema import Record, Status
@@ -27,6 +27,9 @@ def command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN] [FILE]", help="save and promote: RUN FILE; show: FILE.")
     ] = None,
+    kernels: Annotated[
+        Path | None, typer.Option("--kernels", help="Kernel sheets to keep too; else kernels.json in RUN.")
+    ] = None,
 ) -> int:
     """Save what is counted in a run (bytes, FLOPs) as a text file for git; list, show or replace such files."""
     words = names or []
@@ -34,24 +37,26 @@ def command(
         raise UsageError(f"nothing called {what[:40]!r} to do; there are {', '.join(_USES)}")
     if len(words) not in {"list": (0, 1), "show": (1,)}.get(what, (2,)):
         raise UsageError(f"write: fabench baseline {what} {_USES[what]}")
+    if kernels is not None and what in ("list", "show"):
+        raise UsageError(f"--kernels is for save and promote; {what} only reads")
     if what == "list":
         return _list(Path(words[0]) if words else Path("baselines"))
     if what == "show":
         return _show(Path(words[0]))
-    return _save(words[0], Path(words[1])) if what == "save" else _promote(words[0], Path(words[1]))
+    return (_save if what == "save" else _promote)(words[0], Path(words[1]), kernels)
 
 
-def _save(run: str, file: Path) -> int:
+def _save(run: str, file: Path, kernels: Path | None) -> int:
     if file.exists():
         raise UsageError(f"{file} exists; to replace it after a look at what changes: fabench baseline promote {run} {file}")
-    found = _of(read(run), run)
+    found = _of(read(run), run, kernels)
     _write(file, found)
     return ExitCode.FINE
 
 
-def _promote(run: str, file: Path) -> int:
+def _promote(run: str, file: Path, kernels: Path | None) -> int:
     """The changes are shown first; git keeps what was."""
-    new, old = _of(read(run), run), _read(file)
+    new, old = _of(read(run), run, kernels), _read(file)
     said = changes(old, new)
     for line in said:
         typer.echo(safe(line))
@@ -66,10 +71,11 @@ def _write(file: Path, found: Baseline) -> None:
     from fabench.report.formats.base import save
 
     save(file, render(found))
-    notes.print(f"{len(found.cells)} cells and {len(found.exponents)} exponents in {safe(file)}: commit it")
+    kernels = f" and {len(found.kernels)} kernels" if found.kernels else ""
+    notes.print(f"{len(found.cells)} cells, {len(found.exponents)} exponents{kernels} in {safe(file)}: commit it")
 
 
-def _of(runs: Sequence[Stored], name: str) -> Baseline:
+def _of(runs: Sequence[Stored], name: str, kernels: Path | None) -> Baseline:
     """What the runs count; cells that are not ok have no place, and where launches differ the most stands."""
     from fabench.analysis.launches import Launch
     from fabench.analysis.powers import memory_exponents
@@ -95,7 +101,12 @@ def _of(runs: Sequence[Stored], name: str) -> Baseline:
     exponents = {
         f"{implementation} · {setting}": round(found.value, DECIMALS) for (implementation, setting), found in powers.items()
     }
-    return Baseline(last.environment.suite, depends_on(last.environment), known, exponents)
+    environment, coded = depends_on(last.environment), {}
+    if (file := kernels or last.kernels) is not None:
+        sheets = read_sheets(file)
+        environment["kernels.triton"] = sheets.triton
+        coded = {one.key: Coded(one.spills, one.stack_bytes, one.shared_bytes) for one in sheets.sheets}
+    return Baseline(last.environment.suite, environment, known, exponents, coded)
 
 
 def _counts(record: Record) -> bool:
@@ -146,5 +157,7 @@ def _show(file: Path) -> int:
         table.add_row(*map(safe, (cell, format_bytes(one.peak_bytes), format_bytes(one.saved_bytes), format_count(one.flop))))
     for series, power in found.exponents.items():
         table.add_row(safe(series), f"n^{power:.2f}", "", "")
+    for kernel, code in found.kernels.items():
+        table.add_row(safe(kernel), f"{code.spills} spills", "", "")
     Console(width=None if Console().is_terminal else 240, highlight=False).print(table)
     return ExitCode.FINE

@@ -67,7 +67,8 @@ def command(
         found = _against(baseline, head, tolerance, independent)
     if not found.cells:
         raise NotComparable(f"no cell of {sides[0] if baseline is None else baseline} is in {sides[-1]}")
-    found = _with_kernels(found, kernels, base, head)
+    if baseline is None or kernels is not None:
+        found = _with_kernels(found, kernels, base, head)
     names = (_label(sides[0], base) if baseline is None else str(baseline), _label(sides[-1], head))
     return _told(found, names, inconclusive == "fail", advisory, summary, as_json)
 
@@ -113,10 +114,17 @@ def _against(file: Path, head: Sequence[Stored], tolerance: int, independent: bo
         known = parse(file.read_bytes(), str(file))
     except OSError as error:
         raise StoreError(f"can't read {file}: {reason_of(error)}; write one with `fabench baseline save RUN {file}`") from None
+    sheets = None if head[-1].kernels is None else read_sheets(head[-1].kernels)
     now = depends_on(head[0].environment)
+    if known.kernels and sheets is not None:
+        now["kernels.triton"] = sheets.triton
+    elif known.kernels:
+        now |= {name: value for name, value in known.environment.items() if name == "kernels.triton"}
     names = sorted(known.environment.keys() | now.keys())
     _allowed([(n, known.environment.get(n), now.get(n)) for n in names if known.environment.get(n) != now.get(n)], independent)
-    return against(known, _launches(head), tolerance)
+    found = against(known, _launches(head), tolerance, sheets)
+    missing = bool(known.kernels) and sheets is None
+    return replace(found, notes=("the run has no kernels.json: kernels are not compared",)) if missing else found
 
 
 def _allowed(apart: Sequence[tuple[str, Any, Any]], independent: bool) -> None:
@@ -141,7 +149,7 @@ def _with_kernels(
 ) -> Comparison:
     from fabench.analysis.compare import with_kernels
 
-    files: tuple[Path | None, Path | None] = given or (base[-1].kernels if base else None, head[-1].kernels)
+    files: tuple[Path | None, Path | None] = given or (base[-1].kernels, head[-1].kernels)
     sheets: list[SheetFile] = [read_sheets(file) for file in files if file is not None]
     if len(sheets) == 2:
         return with_kernels(found, *sheets)

@@ -9,7 +9,7 @@ from fabench.analysis.compare import CellChange, Comparison, against, compare, w
 from fabench.analysis.launches import Launch
 from fabench.analysis.powers import memory_exponents
 from fabench.analysis.worse import EXACT_BYTES, counted
-from fabench.baseline import Baseline, Counted, depends_on
+from fabench.baseline import Baseline, Coded, Counted, depends_on
 from fabench.schema import Check, Record, Status, TensorError
 from fabench.sheet import KernelSheet, SheetFile
 from tests.launched import changed, floor, launches
@@ -283,6 +283,16 @@ def test_a_baseline_sees_bytes_statuses_and_exponents() -> None:
     lighter = {key: Counted(one.peak_bytes, one.saved_bytes, (one.flop or 1) - 1) for key, one in known.cells.items()}
     less = against(replace(known, cells=lighter), [grown(1.0)(HEAD[0])])
     assert {one.quantity for cell in less.worse for one in cell.worse} == {"FLOPs"}
+
+
+def test_a_kernel_that_spills_more_than_the_baselines_is_worse() -> None:
+    known = replace(baseline(BASE[0]), kernels={sheet().key: Coded(0, None, 100), "other": Coded(0)})
+    found = against(known, HEAD[:1], sheets=SheetFile("3.7", (sheet(spills=4, stack_bytes=8, shared_bytes=100),)))
+    assert [one.changes for one in found.kernels] == [("spills: 0 -> 4",)]
+    assert found.kernels_compared == 1
+    broken = against(known, HEAD[:1], sheets=SheetFile("3.7", (sheet(spills=None, reason="too large"),)))
+    assert [one.changes for one in broken.kernels] == [("no longer compiles: too large",)]
+    assert not against(known, HEAD[:1]).anything_worse
 
 
 def test_an_exponent_above_the_baselines_is_worse() -> None:

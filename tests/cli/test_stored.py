@@ -206,6 +206,7 @@ def test_no_cell_in_common_is_not_comparable(fabench: Fabench, tmp_path: Path) -
         (["compare", "{run}", "--baseline", "none.toml"], 4, "fabench baseline save"),
         (["baseline", "keep"], 2, "there are save, list, show, promote"),
         (["baseline", "save", "{run}"], 2, "fabench baseline save RUN FILE"),
+        (["baseline", "show", "x", "--kernels", "y"], 2, "--kernels is for save and promote"),
         (["baseline", "show"], 2, "fabench baseline show FILE"),
         (["baseline", "show", "none.toml"], 4, "can't read none.toml"),
         (["baseline", "promote", "{run}", "none.toml"], 4, "can't read none.toml"),
@@ -259,6 +260,22 @@ def test_a_baseline_of_another_torch_is_refused_or_compared_when_asked(fabench: 
     fabench("baseline", "save", run_, "x.toml")
     assert "packages.torch  2.13.0  ->  2.14.1" in fabench("compare", "--baseline", "x.toml", other, status=5).err
     fabench("compare", "--baseline", "x.toml", other, "--independent")
+
+
+def test_a_baseline_keeps_spills_and_the_compiler_that_they_came_from(fabench: Fabench, tmp_path: Path) -> None:
+    (path,) = stored(tmp_path / "a", launches(1, seed=1))
+    fabench("baseline", "save", path, "x.toml", "--kernels", sheets(tmp_path / "k.json", 1))
+    assert '"kernels.triton" = "3.7"' in Path("x.toml").read_text(encoding="utf-8")
+    assert "1 spills" in fabench("baseline", "show", "x.toml").out
+    assert "no kernels.json" in fabench("compare", "--baseline", "x.toml", path).err
+    sheets(path / "kernels.json", 1)
+    fabench("compare", "--baseline", "x.toml", path)
+    sheets(path / "kernels.json", 2)
+    assert "WORSE: kernel f/k/sm_90" in fabench("compare", "--baseline", "x.toml", path, status=1).err
+    assert "spills: 1 -> 2" in fabench("baseline", "promote", path, "x.toml").out
+    file = path / "kernels.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"3.7"', '"3.8"'), encoding="utf-8")
+    assert "kernels.triton  3.7  ->  3.8" in fabench("compare", "--baseline", "x.toml", path, status=5).err
 
 
 def test_cells_that_are_not_ok_have_no_place_in_a_baseline(fabench: Fabench, tmp_path: Path) -> None:
