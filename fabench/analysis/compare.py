@@ -203,12 +203,17 @@ def _steady(pairs: Sequence[tuple[Worse, ...]]) -> tuple[Worse, ...]:
 
 
 def _apart(base: Sequence[Launch], head: Sequence[Launch]) -> tuple[str, ...]:
-    """Whether one side was measured as a whole before the other."""
+    """What the launches' times and numbers mean for a change of time."""
     old, new = (sorted(launch.environment.started_at for launch in side) for side in (base, head))
-    if old[-1] >= new[0] and new[-1] >= old[0]:
-        return ()
-    first, later = ("base", "head") if old[-1] < new[0] else ("head", "base")
-    return (f"{first} was measured as a whole before {later}: what the machine did in between is part of every change of time",)
+    found = []
+    if old[-1] < new[0] or new[-1] < old[0]:
+        first, later = ("base", "head") if old[-1] < new[0] else ("head", "base")
+        found.append(
+            f"{first} was measured as a whole before {later}: what the machine did in between is part of every change of time"
+        )
+    if len(old) != len(new):
+        found.append(f"{len(old)} and {len(new)} launches: of the side with more, as many as the other has are used for time")
+    return tuple(found)
 
 
 def against(

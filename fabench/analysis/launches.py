@@ -9,7 +9,9 @@ did in between: of adjacent runs of the same work 15-25 % on a busy two-core mac
     undecided    none of these, or fewer than `launches` on a side
 
 `alpha` is the chance that any unchanged cell is called slower, by Holm over all that is tested, as long as launches are independent: a
-machine that was in another mood for all of one side's launches looks like a change, and no test can tell.
+machine that was in another mood for all of one side's launches looks like a change, and no test can tell. Of the side with more launches as
+many are used as the other has, spread evenly over it: only then is the difference of two equal sides symmetric, however skew or bimodal
+launches are. (Simulated, 5 against 20 with a spread of 20 % and 1.6 times as slow in 30 % of launches: 14 % of comparisons alarmed, 5 % so.)
 With one launch a side nothing in the data says how launches spread. The environment's noise sheet then bounds the change (`fabench.noise`),
 and there is no verdict but one: a factor of `tripwire` or more is called slower, where no launch of head is as fast as any of base and
 the bound, if known, is passed too. A spread smaller than `_LEAST_SPREAD` is not believed: a few equal launches are luck.
@@ -94,6 +96,7 @@ class Contrast:
 class TimeChange:
     """`ratio` of head's time to base's (means of log medians); `low`, `high` its 95 % interval, None where nothing bounds it.
 
+    `base_launches`, `head_launches`: those that were used.
     `known_from`: "launches", "noise sheet" or "nothing". `tripwire`: slower by the factor alone. `p` and `spread` as in `Contrast`.
     """
 
@@ -137,12 +140,20 @@ def judge(
     cells: Sequence[Launched], rule: Rule, beside: Sequence[tuple[Sequence[float], Sequence[float]]] = ()
 ) -> tuple[list[TimeChange], list[Contrast]]:
     """Each cell's verdict, and the contrasts of what else is tested beside them and shares `alpha` with them."""
+    cells = [Launched(*_alike(one.base, one.head), one.bound) if one.fewest >= 2 else one for one in cells]
     enough = [one for one in cells if one.fewest >= rule.launches]
     few = [one for one in cells if 2 <= one.fewest < rule.launches]
-    tested = contrasts([*((one.base, one.head) for one in enough), *beside], rule.alpha)
+    tested = contrasts([*((one.base, one.head) for one in enough), *(_alike(*pair) for pair in beside)], rule.alpha)
     known = dict(zip(map(id, enough), tested, strict=False))
     known |= dict(zip(map(id, few), contrasts([(one.base, one.head) for one in few], rule.alpha), strict=True))
     return [_judged(one, known.get(id(one)), rule) for one in cells], tested[len(enough) :]
+
+
+def _alike(base: Sequence[float], head: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """As many launches of either side, spread evenly over the longer one."""
+    count = min(len(base), len(head))
+    first, second = (tuple(side[round(index)] for index in np.linspace(0, len(side) - 1, count)) for side in (base, head))
+    return first, second
 
 
 def _judged(launched: Launched, contrast: Contrast | None, rule: Rule) -> TimeChange:

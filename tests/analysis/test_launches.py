@@ -72,6 +72,25 @@ def test_of_ten_unchanged_cells_none_is_called_slower_in_95_of_100_comparisons(n
         assert not beyond_chance(alarms, 250, 0.05), (spread, alarms)
 
 
+@pytest.mark.parametrize(("base", "head"), [(5, 20), (20, 5), (6, 9)])
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_level_holds_where_one_side_has_more_launches(name: str, base: int, head: int) -> None:
+    rng = np.random.default_rng(0)
+    draw = MACHINES[name]
+    pairs = ((draw(rng, (CELLS, base), 0.05), draw(rng, (CELLS, head), 0.05)) for _ in range(200))
+    alarms = sum("slower" in verdicts(old, new, Rule(min_effect=1e-6)) for old, new in pairs)
+    assert not beyond_chance(alarms, 200, 0.05), alarms
+
+
+def test_of_the_longer_side_as_many_launches_are_used_spread_evenly() -> None:
+    odd = tuple(
+        0.3 if index % 4 else value
+        for index, value in zip(range(17), [0.0, 0, 0, 0, 0.01, 0, 0, 0, -0.01, 0, 0, 0, 0.005, 0, 0, 0, -0.005], strict=True)
+    )
+    found = only(odd, FIVE)
+    assert (found.base_launches, found.head_launches, found.verdict) == (5, 5, "equivalent")
+
+
 def test_with_the_smallest_effect_alarms_are_rare() -> None:
     alarms, _ = simulated(normal, 0.03, 0.0, 5, 300)
     assert alarms == 0
@@ -170,6 +189,8 @@ def test_one_launch_a_side_and_no_sheet_has_no_interval() -> None:
         ((0.0,), (0.70,), 0.8, False),
         ((0.0,), (0.70,), 0.5, True),
         ((0.0, 0.1), (0.9, 1.0), None, True),
+        ((0.0, 1.0, 0.1), (0.9,), None, False),
+        ((0.0, 0.2, 0.1), (0.9,), None, True),
         ((0.0, 1.0), (0.9, 1.8), None, False),
         (FIVE, above(0.9, (0.0, 4.0, -0.8, 0.0, 0.0)), None, False),
     ],
