@@ -19,7 +19,17 @@ from fabench import __version__
 from fabench.host import available_bytes, facts
 from fabench.schema import Environment, Measure
 
-__all__ = ["available_bytes", "child_settings", "code_hash", "collect", "default_threads", "differences", "differing", "processors", "utc_now"]
+__all__ = [
+    "available_bytes",
+    "child_settings",
+    "code_hash",
+    "collect",
+    "default_threads",
+    "differences",
+    "differing",
+    "processors",
+    "utc_now",
+]
 
 _PACKAGES = ("torch", "triton", "numpy", "pandas", "scipy", "matplotlib", "nvidia-ml-py")
 _HERE = Path(__file__).parent

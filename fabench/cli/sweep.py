@@ -18,6 +18,7 @@ from fabench.cli._progress import Show, counts, evidence_lines
 from fabench.cli._session import Session, open_session
 from fabench.environment import child_settings, collect, differences
 from fabench.errors import ExitCode, NotComparable, StoreError, UsageError
+from fabench.noise import visible
 from fabench.schema import Environment, Record, Status
 from fabench.store import Run, RunFolder, find_runs, read_run
 from fabench.suite import Suite, load, parse
@@ -94,7 +95,9 @@ def _as_overrides(suite: Suite) -> tuple[str, ...]:
 def _dry_run(suite: Suite, results: Path) -> int:
     """Lists the cells; asks the cost model only, at the rates that the latest run here measured, if there is one."""
     planned = suite.plan("cpu" if "auto" in suite.devices else min(suite.devices))
-    rows = estimate(planned, suite.measure, suite.budget, _known_peaks(results))
+    known = _known_devices(results)
+    rows = estimate(planned, suite.measure, suite.budget, {name: facts.get("peaks") or {} for name, facts in known.items()})
+    floors: list[float] = []
     for row in rows:
         cell = f"{safe(row.cell.id)}  "
         if row.skip is not None:
@@ -102,16 +105,28 @@ def _dry_run(suite: Suite, results: Path) -> int:
         else:
             over = f"  over budget: {row.over_budget}" if row.over_budget else ""
             typer.echo(f"{cell}{format_duration(row.wall_s)}  {format_bytes(row.memory_bytes)}{over}")
+            floor = visible(known.get(row.cell.device, {}).get("noise"), row.call_s)
+            floors += [] if floor is None else [floor]
     source = "rates of the latest run" if all(row.measured_rates for row in rows) else "assumed rates"
     total = format_duration(sum(row.wall_s for row in rows))
     notes.print(f"{len(rows)} cells, about {total}; predicted by the cost model from {source}, nothing was measured")
+    notes.print(_seen(floors))
     return ExitCode.FINE
 
 
-def _known_peaks(results: Path) -> dict[str, Any]:
+def _seen(floors: list[float]) -> str:
+    """Which differences between cells of these durations are more than noise here, by the latest run's noise sheet."""
+    if not floors:
+        return "which differences between cells can be seen here is not known: run `fabench doctor`, then a sweep"
+    low, high = f"{min(floors):.1%}", f"{max(floors):.1%}"
+    return f"differences between two cells below {low if low == high else f'{low} to {high}'} can't be told from noise here"
+
+
+def _known_devices(results: Path) -> dict[str, Any]:
+    """What the latest run that can be read says of its devices."""
     for path in reversed(find_runs(results)):
         with contextlib.suppress(StoreError):
-            return {name: facts.get("peaks") or {} for name, facts in read_run(path).environment.devices.items()}
+            return dict(read_run(path).environment.devices)
     return {}
 
 

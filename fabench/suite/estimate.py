@@ -26,7 +26,7 @@ _CHECK_SLOWDOWN = 4.0  # float64, and chunk by chunk
 _COMPILE_S = 5.0
 # First call, FLOP count, once more before the warm-up.
 _CALLS_BESIDE = 3
-_MIN_SAMPLES = 3
+_MIN_SAMPLES = 6
 _PATIENCE = 4
 
 

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fabench.schema import Record, from_json
-from fabench.store import read_run
+from fabench.store import RunFolder, read_run
+from tests import synthetic
 from tests.cli.conftest import TINY, Fabench, command
 
 
@@ -79,7 +81,17 @@ def test_overrides_filters_and_the_dry_run(fabench: Fabench, tiny: Path, tmp_pat
         f"{name}/cpu/core/softmax/fp32/fwd/n={n},b=1,h=2,dk=8,dv=8" for n in (256, 1024) for name in ("factorized", "dot_product")
     ]
     assert "nothing was measured" in result.stderr
+    assert "which differences between cells can be seen here is not known" in result.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_a_dry_run_says_which_differences_the_latest_runs_machine_can_see(fabench: Fabench, tiny: Path, tmp_path: Path) -> None:
+    known = synthetic.environment()
+    sheet = {"classes": {"1e-05": {"floor": 0.042}, "0.1": {"floor": 0.042}}}
+    devices = {"cpu": {**known.devices["cpu"], "noise": sheet}}
+    RunFolder.create(tmp_path / "results", replace(known, devices=devices), b"", "cpu").close()
+    result = fabench("sweep", str(tiny), "--dry-run")
+    assert "differences between two cells below 4.2% can't be told from noise here" in result.stderr
 
 
 def test_out_of_memory_ends_the_cell_not_the_machine(fabench: Fabench, tiny: Path, tmp_path: Path) -> None:
