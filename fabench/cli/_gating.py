@@ -54,12 +54,8 @@ def request(
     suite: Suite, session: Session, base: Tree, head: Tree, cells: Sequence[Cell], seed: int | None, rule: Rules
 ) -> GateRun:  # fmt: skip
     """What is to be compared, to be stored before anything is measured. `rule`: min_effect, alpha, looks."""
-    overrides = (
-        *(f"{key}={value}" for key, value in suite.overrides.items()),
-        *([f"where={suite.where}"] if suite.where else []),
-    )
     settings = {key: value for key, value in child_settings(suite.measure).items() if not key.startswith("FABENCH_")}
-    environment = collect(suite.name, suite.sha, overrides, session.devices, session.built, settings)
+    environment = collect(suite.name, suite.sha, suite.asked, session.devices, session.built, settings)
     chosen = random.SystemRandom().randrange(2**31) if seed is None else seed
     return GateRun(
         sources(base, cells), sources(head, cells), environment, chosen, *rule,

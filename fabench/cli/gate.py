@@ -17,7 +17,7 @@ from fabench.cli._session import Session, open_session
 from fabench.cli.selftest import identity, shelf
 from fabench.errors import ExitCode, StoreError, UsageError
 from fabench.store import Gate, GateFolder, find_gates, read_gate
-from fabench.suite import Suite, load, parse
+from fabench.suite import Suite, asked_again, load
 from fabench.sweep.worktree import checked_out, top_of, working_tree
 from fabench.units import parse_bytes, parse_duration
 
@@ -49,7 +49,7 @@ def command(
     top = top_of(Path.cwd())
     earlier = None if resume is None else _earlier(resume, results)
     if earlier is not None:
-        wanted = _stored_suite(earlier)
+        wanted = asked_again(earlier.suite_text, earlier.run.environment.suite, earlier.run.environment.overrides)
         base, head = (
             earlier.run.base.commit,
             None if earlier.run.head.revision == working_tree(top).revision else earlier.run.head.commit,
@@ -143,17 +143,6 @@ def _earlier(resume: str, results: Path) -> Gate:
     if not found:
         raise UsageError(f"no gate to resume in {results}; start one with `fabench gate --base REV`")
     return read_gate(found[-1])
-
-
-def _stored_suite(earlier: Gate) -> Suite:
-    chosen, where = {}, None
-    for item in earlier.run.environment.overrides:
-        key, _, value = item.partition("=")
-        if key == "where":
-            where = value
-        else:
-            chosen[key] = value
-    return parse(earlier.suite_text, earlier.run.environment.suite, chosen, where)
 
 
 def _told(

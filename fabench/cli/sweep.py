@@ -21,7 +21,7 @@ from fabench.errors import ExitCode, NotComparable, StoreError, UsageError
 from fabench.noise import visible
 from fabench.schema import Environment, Record, Status
 from fabench.store import Run, RunFolder, find_runs, read_run
-from fabench.suite import Suite, load, parse
+from fabench.suite import Suite, asked_again, load
 from fabench.suite.estimate import estimate
 from fabench.sweep.run import failures, sweep
 from fabench.sweep.schedule import Schedule
@@ -74,22 +74,10 @@ def _earlier(resume: str, results: Path, suite: str | None) -> tuple[Run, Suite]
     else:
         path = Path(resume)
     run = read_run(path)
-    chosen, where = {}, None
-    for item in run.environment.overrides:
-        key, _, value = item.partition("=")
-        if key == "where":
-            where = value
-        else:
-            chosen[key] = value
-    stored = parse(run.suite_text, run.environment.suite, chosen, where)
-    if suite is not None and load(suite, chosen, where).sha != stored.sha:
+    stored = asked_again(run.suite_text, run.environment.suite, run.environment.overrides)
+    if suite is not None and load(suite, stored.overrides, stored.where).sha != stored.sha:
         raise NotComparable(f"suite {suite} is not the one that {path} was measured with; start a new run without --resume")
     return run, stored
-
-
-def _as_overrides(suite: Suite) -> tuple[str, ...]:
-    items = [f"{key}={value}" for key, value in suite.overrides.items()]
-    return tuple(items + ([f"where={suite.where}"] if suite.where is not None else []))
 
 
 def _dry_run(suite: Suite, results: Path) -> int:
@@ -133,12 +121,12 @@ def _known_devices(results: Path) -> dict[str, Any]:
 def _environment(suite: Suite, session: Session, earlier: Run | None) -> Environment:
     """This run's environment, with measured peaks; on resume, the earlier run's if it is the same in all that counts."""
     settings = {key: value for key, value in child_settings(suite.measure).items() if not key.startswith("FABENCH_")}
-    current = collect(suite.name, suite.sha, _as_overrides(suite), session.devices, session.built, settings)
+    current = collect(suite.name, suite.sha, suite.asked, session.devices, session.built, settings)
     if earlier is None:
         for name, facts in session.devices.items():
             if "missing" not in facts:
                 facts["peaks"] = dict(session.server.rates(name))
-        return collect(suite.name, suite.sha, _as_overrides(suite), session.devices, session.built, settings)
+        return collect(suite.name, suite.sha, suite.asked, session.devices, session.built, settings)
     changed = differences(earlier.environment, current)
     if changed:
         more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""

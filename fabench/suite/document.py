@@ -18,13 +18,20 @@ from fabench.suite.grid import MOST_CELLS, Grid
 from fabench.suite.model import Suite
 from fabench.suite.words import clean, known, quote
 
-__all__ = ["MOST_BYTES", "parse"]
+__all__ = ["MOST_BYTES", "asked_again", "parse"]
 
 MOST_BYTES = 2**18
 
 _KEYS = ("title", "description", "axes", "grid", "hold", "skip", "expect", "measure", "budget")
 _DEEPEST = 8
 _MOST_RULES = 1000
+
+
+def asked_again(text: bytes, name: str, asked: Iterable[str]) -> Suite:
+    """The suite of a stored run: its text, and what was asked for beside (`Suite.asked`). Raises SuiteError, UsageError."""
+    beside = dict(item.partition("=")[::2] for item in asked)
+    where = beside.pop("where", None)
+    return parse(text, name, beside, where)
 
 
 def parse(text: bytes, name: str, overrides: Mapping[str, str] | None = None, where: str | None = None) -> Suite:

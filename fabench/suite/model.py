@@ -68,6 +68,14 @@ class Suite:
         """The names of the devices asked for, "auto" included."""
         return {cell.device for cell in self.cells}
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What was asked for beside the text, as it is stored: overrides and filter, `key=value`; `document.asked_again` reads it back."""
+        return (
+            *(f"{key}={value}" for key, value in self.overrides.items()),
+            *([f"where={self.where}"] if self.where is not None else []),
+        )
+
     def plan(self, auto_device: str) -> list[Planned]:
         """The cells in the order in which they run, with `auto_device` for "auto". Raises SuiteError where the filter keeps none."""
         asked = (replace(cell, device=auto_device) if cell.device == "auto" else cell for cell in self.cells)
