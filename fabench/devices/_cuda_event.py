@@ -14,12 +14,13 @@ and a column that mixed both would be wrong without saying so. Therefore:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
+from fabench.devices._cuda_host import HostWatch
 from fabench.devices._cuda_queue import RESOLUTION_S, QueuedWatch, elapsed_s, readable, timing_event, wait
-from fabench.devices.base import Batch, Call, Stopwatch
+from fabench.devices.base import Batch
 
 __all__ = ["EventWatch", "UnqueuedWatch"]
 
@@ -30,23 +31,16 @@ class EventWatch(QueuedWatch):
     clock = "cuda_event"
 
 
-class UnqueuedWatch(Stopwatch):
+class UnqueuedWatch(HostWatch):
     """Events around calls that wait for the device inside: one window at a time, begun when the device has nothing left to do."""
 
     clock = "cuda_event"
     resolution_s = RESOLUTION_S
 
-    def __init__(self, call: Call, flush: Call | None, look: Callable[[], None]) -> None:
-        self._call, self._flush, self._look = call, flush, look
-
     def take(self, loops: int, count: int) -> Batch:
-        """One by one; cold samples are the mean of `loops` windows of one call each."""
-        windows = (loops,) if self._flush is None else (1,) * loops
-        samples = []
-        for _ in range(count):
-            samples.append(sum(self._window(calls) for calls in windows) / loops)
-            self._look()
-        return Batch(readable(samples), blocked=False)
+        """One by one, in the open."""
+        found = super().take(loops, count)
+        return replace(found, samples_s=readable(found.samples_s), blocked=False)
 
     def _window(self, calls: int) -> float:
         stream = torch.cuda.current_stream()
