@@ -41,6 +41,7 @@ class Accelerator(Base):
     """`module`: torch's module for the device. `clocks`: the event clock, the host's clock."""
 
     module: Any
+    least_warmup_s = 0.1
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

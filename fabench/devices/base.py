@@ -120,9 +120,13 @@ class Peak:
 
 
 class Device(ABC):
-    """Where calls run. `name` is what the user wrote: "cpu", "cuda", "cuda:1". `clocks`: its ladder, best first."""
+    """Where calls run. `name` is what the user wrote: "cpu", "cuda", "cuda:1". `clocks`: its ladder, best first.
+
+    `least_warmup_s`: what its clocks need to rise from idle; no suite's warm-up is shorter.
+    """
 
     clocks: tuple[str, ...]
+    least_warmup_s: float = 0.0
 
     def __init__(self, name: str) -> None:
         self.name = name

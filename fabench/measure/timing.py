@@ -1,7 +1,7 @@
 """Time per call: warm-up until calls stop getting faster, the best clock that fits, loops by calibration, samples until the median is known.
 
-**Warm-up** takes `warmup_s`, then goes on while calls get faster, at most until `warmup_max_s`: the last two windows, a third of
-`warmup_s` each, are compared by the intervals of their medians. Steady calls are done within `warmup_s`.
+**Warm-up** takes `warmup_s`, or what the device needs to rise from idle, then goes on while calls get faster, at most until `warmup_max_s`:
+the last two windows, a third of that least time each, are compared by the intervals of their medians. Steady calls are done within it.
 
 **Loops** make a sample last `min_sample_s` and ten steps of the clock. The host's time per call may mislead (launches that wait for
 each other, a cold cache), so the clock's first sample may correct them.
@@ -96,7 +96,8 @@ class _Samples:
 def _warm_up(device: Device, work: Work, measure: Measure) -> _Warm:
     """Calls in groups of about one sample, each waited for; the last window's median is the estimate that loops begin with."""
     start = device.now_s()
-    most_s, window_s = max(measure.warmup_s, measure.warmup_max_s), measure.warmup_s / 3
+    least_s = max(measure.warmup_s, device.least_warmup_s)
+    most_s, window_s = max(least_s, measure.warmup_max_s), least_s / 3
     ends: list[float] = []
     groups: list[float] = []
     calls, group = 0, 1
@@ -110,7 +111,7 @@ def _warm_up(device: Device, work: Work, measure: Measure) -> _Warm:
         groups.append((after - before) / group)
         ends.append(after - start)
         group = max(1, math.floor(min(measure.min_sample_s, window_s) / groups[-1])) if groups[-1] > 0 else group
-        if ends[-1] < measure.warmup_s:
+        if ends[-1] < least_s:
             continue
         earlier, recent = _last_windows(ends, groups, window_s)
         faster = _faster(earlier, recent)

@@ -80,6 +80,14 @@ def test_slow_calls_get_six_samples_but_not_more_than_patience_allows() -> None:
     assert len(timed(device, device.calls(steady(50.0)), max_s=1.0).samples_s) == 1
 
 
+def test_no_warm_up_is_shorter_than_the_device_needs() -> None:
+    device = Scripted(steady(1e-3))
+    device.least_warmup_s = 0.1
+    assert 0.1 <= timed(device, device.calls(steady(1e-3)), warmup_s=0.01).warmup_s <= 0.102
+    device = Scripted(steady(1e-3))
+    assert timed(device, device.calls(steady(1e-3)), warmup_s=0.01).warmup_s <= 0.012
+
+
 def test_batches_are_as_large_as_the_queue_and_end_at_the_look() -> None:
     device = Scripted(steady(1e-3), batch=32)
     result = timed(device, device.calls(steady(1e-3)))
