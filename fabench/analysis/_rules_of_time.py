@@ -15,6 +15,7 @@ from fabench.units import format_bytes, format_duration
 
 __all__ = ["clocks", "queued", "sampling"]
 
+_SEEN_TO_REPEAT = 10
 _LEAST_SAMPLES = 6
 _EVENT_STEP_S, _HOST_STEP_S = 0.5e-6, 0.1e-6
 _EVENT_CLOCKS = ("event", "queue", "graph", "batch")
@@ -48,6 +49,8 @@ def sampling(timing: Timing, facts: Facts) -> Iterator[Doubt]:
         yield Doubt(Code.NOISY, known, grade)
     if count < _LEAST_SAMPLES:
         yield Doubt(Code.FEW_SAMPLES, f"{count} samples, too few for an interval", "C")
+    elif count < _SEEN_TO_REPEAT:
+        yield Doubt(Code.FEW_SAMPLES, f"{count} samples, too few to see whether they repeat each other", "B")
     elif (worth := effective_count(samples)) < _LEAST_SAMPLES:
         yield Doubt(Code.FEW_SAMPLES, f"{count} samples that repeat each other: worth {worth:.1f}", "B")
     if timing.stopped_by == "time":

@@ -12,7 +12,8 @@ reservation that is said. C: the size is right, the digits are not. D: not a mea
 |                 | apart: beyond both intervals and > 5 %; > 20 %             | samples of another minute differ by a few percent;        | C; D  |
 |                 |   (not where launches explain the slower one)              |   a wrong stream or a lost kernel by factors              |       |
 | noisy           | half of the median's 95 % interval > 2 %; 5 %; 25 %        | 2 % is the default target; 5 % what gates ask for         | B C D |
-| few_samples     | fewer than 6 samples; worth fewer than 6 (autocorrelation) | with 5 no two samples enclose the median with 95 %        | C; B  |
+| few_samples     | fewer than 6 samples                                       | with 5 no two samples enclose the median with 95 %        | C     |
+|                 | fewer than 10; worth fewer than 6 (autocorrelation)        | the range of 6 that repeat by 0.7 covers it in 75 %       | B     |
 | stopped_by_time | the interval did not reach the suite's target              | what was asked for was not reached                        | B     |
 | noise_floor     | A against A differs by > 10 % at this duration             | the interval knows one process, the floor several         | B     |
 | drift           | a trend of > 2 % (`shape`); > 10 %                         | 2 % is seen and matters; beyond 10 % no median stands     | B; C  |
