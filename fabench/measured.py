@@ -48,7 +48,7 @@ class Timing:
     """Raw samples in measured order: seconds per call, each the mean over `loops` calls.
 
     `clock` is the rung of the device's ladder that was used; `ladder` says of each better one why it did not fit. `stopped_by` is
-    "target" (interval narrow enough) or "time" (budget used up). `warmup_converged`: calls had stopped getting faster before the
+    "target" (interval narrow enough), "time" (budget used up) or "asked" (by a gate). `warmup_converged`: calls had stopped getting faster before the
     warm-up's bound.
 
     What is no part of a call has a column of its own: `first_call_s`, of which `compile_s` where the implementation compiles

@@ -49,7 +49,7 @@ class Paired:
     """`base_s`, `head_s`: seconds per call of each round, in measured order. `first`: who began the first round; rounds alternate.
 
     `reason`: why there are no rounds, else None. `base` and `head`: the sides' records (check, memory, what they cost). `disturbed`:
-    rounds in which either side was kept from its processor; `repeated`: whether the rounds were taken again because most were.
+    rounds in which either side was kept from its processor (None where calls do not run on one); `repeated`: whether the rounds were taken again because most were.
     """
 
     cell: Cell

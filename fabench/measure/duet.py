@@ -60,7 +60,7 @@ class Duet:
         finally:
             gc.enable()
         timing = Timing(
-            watch.clock, tuple(samples), loops, warm_s, calls, "time", measure.cache, first.seconds,
+            watch.clock, tuple(samples), loops, warm_s, calls, "asked", measure.cache, first.seconds,
             compile_s=first.seconds if first.compiled else None, compile_cached=first.cached, autotune_s=first.autotune_s,
             ladder=tuple(ladder), threads=device.describe().get("threads"),
         )  # fmt: skip
@@ -78,6 +78,8 @@ class Duet:
             command: dict[str, Any] = json.loads(line)
             if command.get("done"):
                 return samples, loops
+            if int(command["ping"]) != loops:
+                samples.clear()  # of another length: those were the parent's calibration
             loops = int(command["ping"])
             for _ in range(int(command.get("discard", 0))):
                 watch.take(1, 1)

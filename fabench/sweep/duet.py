@@ -147,7 +147,7 @@ def duet(base: Side, head: Side, job: Job, pair: int, seed: int, timeout_s: floa
     if not records:
         tell("turns")
         try:
-            turns = _turns(sides)
+            turns = _turns(sides, hosted=job.cell.device == "cpu")
         except _Over as over:
             records[over.side] = over.record
     records |= {side.name: side.finish() for side in sides if side.name not in records}
@@ -165,26 +165,30 @@ def duet(base: Side, head: Side, job: Job, pair: int, seed: int, timeout_s: floa
 class _Turns:
     loops: int
     seconds: dict[str, list[float]]
-    disturbed: int = 0
+    disturbed: int | None
     repeated: bool = False
 
 
-def _turns(sides: Sequence[Side]) -> _Turns:
-    """All rounds; once more if something else had the processor in most of them. Raises _Over."""
+def _turns(sides: Sequence[Side], hosted: bool) -> _Turns:
+    """All rounds; once more if something else had the processor in most of them. Raises _Over.
+
+    `hosted`: calls run on the host's processors; elsewhere a process that waits for its device is none that was disturbed.
+    """
     call_s = max(min(side.ping(1, 0).seconds for _ in range(_CALIBRATIONS)) for side in sides)
     single = call_s >= _SINGLE_S
     loops, discard = (1, 0) if single else (math.ceil(_TURN_S / call_s), 1)
-    found = _rounds(sides, loops, discard)
-    if found.disturbed > ROUNDS // 2:
-        found = replace(_rounds(sides, loops, discard), repeated=True)
+    found = _rounds(sides, loops, discard, hosted)
+    if found.disturbed is not None and found.disturbed > ROUNDS // 2:
+        found = replace(_rounds(sides, loops, discard, hosted), repeated=True)
     return found
 
 
-def _rounds(sides: Sequence[Side], loops: int, discard: int) -> _Turns:
-    found = _Turns(loops, {side.name: [] for side in sides})
+def _rounds(sides: Sequence[Side], loops: int, discard: int, hosted: bool) -> _Turns:
+    seconds: dict[str, list[float]] = {side.name: [] for side in sides}
+    disturbed = 0
     for number in range(ROUNDS):
         pongs = {side.name: side.ping(loops, discard) for side in (sides if number % 2 == 0 else reversed(sides))}
         for name, pong in pongs.items():
-            found.seconds[name].append(pong.seconds / loops)
-        found.disturbed += any(pong.cpu_s < _KEPT_BACK * pong.seconds for pong in pongs.values())
-    return found
+            seconds[name].append(pong.seconds / loops)
+        disturbed += any(pong.cpu_s < _KEPT_BACK * pong.seconds for pong in pongs.values())
+    return _Turns(loops, seconds, disturbed if hosted else None)

@@ -82,6 +82,8 @@ def test_turns_of_the_same_code(base: Side) -> None:
         assert one.base.memory == one.head.memory or one.base.memory.delta_bytes == one.head.memory.delta_bytes  # type: ignore[union-attr]
         assert one.base.timing is not None and set(one.base_s) <= set(one.base.timing.samples_s)
         assert one.loops is not None and one.loops > 1
+        assert one.base.timing.loops == one.loops, "samples are those of the rounds, not of the calibration"
+        assert one.base.timing.samples_s == one.base_s or one.repeated
     assert {one.first for one in found} == {"base", "head"}, "who goes first is drawn anew for each pair"
 
 
