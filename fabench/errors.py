@@ -6,6 +6,7 @@
     ├── StoreError          results that can't be read or written                     exit 4
     ├── DataError           a data set or weights that can't be read                  exit 4
     ├── WorkerError         the measuring side can't be started or does not answer    exit 4
+    ├── TrainingError       a training that can't go on: its loss is not finite       exit 1
     └── NotComparable       suite, code or environment differ                         exit 5
 
 The exit codes have one meaning each across all commands (`ExitCode`).
@@ -15,7 +16,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["DataError", "ExitCode", "FabenchError", "NotComparable", "StoreError", "SuiteError", "UsageError", "WorkerError"]
+__all__ = [
+    "DataError", "ExitCode", "FabenchError", "NotComparable", "StoreError", "SuiteError", "TrainingError", "UsageError", "WorkerError",
+]  # fmt: skip
 
 
 class ExitCode(IntEnum):
@@ -66,6 +69,10 @@ class WorkerError(FabenchError):
     """The measuring side can't be started, or ended without an answer."""
 
     exit_code = ExitCode.NOT_MEASURED
+
+
+class TrainingError(FabenchError):
+    """A training that can't go on."""
 
 
 class NotComparable(FabenchError):
