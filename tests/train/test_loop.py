@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from fabench.errors import TrainingError, UsageError
-from fabench.train.losses import StereoBatch, StereoLoss
 from fabench.train.loop import step, steps
+from fabench.train.losses import StereoBatch, StereoLoss
 from fabench.train.precision import DTYPES, autocast, require, scaler_for
 
 CPU = torch.device("cpu")
@@ -114,7 +114,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(poison: float
     network, whole = Matcher(), batch(2)
     whole.left[1, 0, 3, 3] = poison
     before = copy.deepcopy(network.state_dict())
-    with pytest.raises(TrainingError, match="the (loss|gradient's norm) is nan"):
+    with pytest.raises(TrainingError, match=r"the (loss|gradient's norm) is nan"):
         step(network, [whole], LOSS, torch.optim.Adam(network.parameters()))
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
@@ -132,7 +132,7 @@ class Root(nn.Module):
 
 def test_a_gradient_that_is_not_finite_stops_before_the_weights_change() -> None:
     network = Root()
-    with pytest.raises(TrainingError, match="the gradient's norm is (nan|inf)"):
+    with pytest.raises(TrainingError, match=r"the gradient's norm is (nan|inf)"):
         step(network, [batch(2)], LOSS, torch.optim.SGD(network.parameters(), lr=0.1))
     assert network.weight.tolist() == [0, 0]
 
