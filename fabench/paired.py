@@ -6,7 +6,7 @@ A launch pair is two fresh processes, base and head, that took turns call by cal
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fabench.median import median
 from fabench.schema import SCHEMA_VERSION, Cell, Environment, Record
@@ -16,17 +16,22 @@ __all__ = ["GateRun", "Paired", "Sources"]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What one side ran: the commit ("+" where files differ from it), and hashes of what decides a number; see `fabench.sources`."""
+    """What one side ran: the commit ("+" where files differ from it), and hashes of what decides a number; see `fabench.sources`.
+
+    `implementations`: of the source; `programs`: of the same without comments and layout, which no machine runs.
+    """
 
     commit: str
     revision: str
     harness: str
     implementations: dict[str, str | None]
+    programs: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class GateRun:
-    """What a gate compares, and by which rule. `dependencies`: files that state them and differ; both sides ran with head's packages.
+    """What a gate compares, and by which rule. `dependencies`: files that state them and differ. `base_packages` and `head_packages`:
+    versions of all packages of the sides' own environments; None where both ran in the one that `environment` describes.
 
     `slow_down`: work planted beside head's calls as a share of their time, in the cell called `slowed` or in all; 0 but in a self-test.
     """
@@ -41,6 +46,8 @@ class GateRun:
     slow_down: float = 0.0
     slowed: str | None = None
     dependencies: tuple[str, ...] = ()
+    base_packages: dict[str, str] | None = None
+    head_packages: dict[str, str] | None = None
     schema: int = SCHEMA_VERSION
 
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["harness_hash", "implementation_hash", "package_of"]
+__all__ = ["harness_hash", "implementation_hash", "package_of", "program_hash"]
 
 # What computes attention; everything else that a measuring process imports measures it.
 _COMPUTING = ("attention", "kernels")
@@ -30,6 +30,38 @@ def implementation_hash(package: Path, name: str) -> str | None:
     if not start.is_file():
         return None
     return _digest(package, _closure(package, start))
+
+
+def program_hash(package: Path, name: str) -> str | None:
+    """The same over what of these files is run: without comments, docstrings and layout. To be compared within one process only."""
+    start = package / "attention" / f"{name}.py"
+    if not start.is_file():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(_closure(package, start)):
+        tree = _parsed(path)
+        program = path.read_bytes() if tree is None else ast.dump(_bare(tree)).encode()
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + program + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _parsed(path: Path) -> ast.Module | None:
+    """None for what is no Python, which its own process will say."""
+    try:
+        return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    """Without docstrings."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:]
+    return tree
 
 
 def harness_hash(package: Path) -> str:
@@ -62,7 +94,7 @@ def _closure(package: Path, start: Path) -> set[Path]:
 def _imported(package: Path, path: Path) -> list[Path]:
     """Files of the computing rooms that `path` imports, anywhere in it; packages' own files on the way to a module included."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(_parsed(path) or ast.Module([], [])):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:

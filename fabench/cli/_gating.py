@@ -14,7 +14,7 @@ from fabench.environment import child_settings, collect
 from fabench.errors import NotComparable, UsageError
 from fabench.paired import GateRun, Paired, Sources
 from fabench.schema import Cell
-from fabench.sources import harness_hash, implementation_hash, package_of
+from fabench.sources import harness_hash, implementation_hash, package_of, program_hash
 from fabench.store import GateFolder
 from fabench.suite import Suite
 from fabench.sweep.duet import Side
@@ -46,8 +46,9 @@ def sources(tree: Tree, cells: Sequence[Cell]) -> Sources:
     package = package_of(tree.path)
     names = sorted({cell.implementation for cell in cells})
     return Sources(
-        tree.commit, tree.revision, harness_hash(package), {name: implementation_hash(package, name) for name in names}
-    )
+        tree.commit, tree.revision, harness_hash(package),
+        {name: implementation_hash(package, name) for name in names}, {name: program_hash(package, name) for name in names},
+    )  # fmt: skip
 
 
 def request(

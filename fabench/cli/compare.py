@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fabench.baseline import depends_on, parse
+from fabench.cli import _verdict as v
 from fabench.cli._console import notes, safe
 from fabench.cli._stored import SIDE, Stored, between, of_one_code, read, read_sheets
 from fabench.errors import ExitCode, NotComparable, StoreError, UsageError
 from fabench.lines import reason_of
 from fabench.sheet import SheetFile
-from fabench.units import parse_bytes
 
 if TYPE_CHECKING:
     from fabench.analysis.compare import Comparison
@@ -35,28 +34,18 @@ def command(
     ] = None,
     min_effect: Annotated[float, typer.Option(help="The smallest change of time that matters (0.1 = 10 %).")] = 0.1,
     alpha: Annotated[float, typer.Option(help="Chance that any unchanged cell is called slower.")] = 0.05,
-    memory: Annotated[str, typer.Option(help="What a call's peak may take more without being worse.")] = "1 MiB",
-    exact: Annotated[bool, typer.Option("--exact", help="Peaks may take 4 KiB more and no more.")] = False,
+    memory: v.Memory = None, exact: v.Exact = False,
     independent: Annotated[
         bool, typer.Option("--independent", help="Different environments: compare what does not depend on them.")
     ] = False,
-    inconclusive: Annotated[str, typer.Option(help="pass or fail: what undecided cells mean for the exit code.")] = "pass",
-    advisory: Annotated[bool, typer.Option("--advisory", help="Exit with 0 whatever was found, and say so.")] = False,
-    summary: Annotated[Path | None, typer.Option("--summary", help="Append a Markdown summary to this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    inconclusive: v.Inconclusive = "pass", advisory: v.Advisory = False,
+    summary: v.Summary = None, junit: v.JUnit = None, annotations: v.Annotations = False, as_json: v.AsJson = False,
 ) -> int:  # fmt: skip
     """Compare stored results: what is counted exactly, time only from many launches a side."""
-    if inconclusive not in ("pass", "fail"):
-        raise UsageError(f"--inconclusive {inconclusive[:20]!r} is not known; there are pass, fail")
+    wanted = v.outputs(inconclusive, advisory, summary, junit, annotations, as_json)
     if len(sides) != (2 if baseline is None else 1):
         raise UsageError("name BASE and HEAD, or one run with --baseline FILE")
-    from fabench.analysis.worse import EXACT_BYTES
-
-    rule = _rule(min_effect, alpha)
-    try:
-        tolerance = EXACT_BYTES if exact else parse_bytes(memory)
-    except ValueError as error:
-        raise UsageError(f"--memory: {error}") from None
+    rule, tolerance = _rule(min_effect, alpha), v.tolerance(memory, exact)
     base = [] if baseline is not None else read(sides[0])
     head = read(sides[-1])
     for name, side in (("BASE", base), ("HEAD", head)):
@@ -70,7 +59,7 @@ def command(
     if baseline is None or kernels is not None:
         found = _with_kernels(found, kernels, base, head)
     names = (_label(sides[0], base) if baseline is None else str(baseline), _label(sides[-1], head))
-    return _told(found, names, inconclusive == "fail", advisory, summary, as_json)
+    return _told(found, names, wanted)
 
 
 def _label(text: str, runs: Sequence[Stored]) -> str:
@@ -158,31 +147,21 @@ def _with_kernels(
     return found
 
 
-def _told(
-    found: Comparison, names: tuple[str, str], fail_undecided: bool, advisory: bool, summary: Path | None, as_json: bool
-) -> int:  # fmt: skip
-    from fabench.report.compare import document, headline, markdown, remarks, sentences
+def _told(found: Comparison, names: tuple[str, str], wanted: v.Outputs) -> int:
+    from fabench.report.compare import document, headline, remarks, sentences
 
-    code = _code(found, fail_undecided)
-    if as_json:
-        typer.echo(json.dumps(document(found, *names, code), allow_nan=False))
-    else:
+    code = _code(found, wanted.fail_undecided)
+    told = document(found, *names, wanted.ending(code))
+    if not wanted.as_json:
         _table(found)
+    wanted.print(told)
     for line in sentences(found):
         notes.print(safe(line))
     notes.print(f"[bold]{safe(headline(found, *names))}[/]")
     for line in remarks(found):
         notes.print(f"note: {safe(line)}")
-    if summary is not None:
-        try:
-            with summary.open("a", encoding="utf-8") as file:
-                file.write(markdown(found, *names))
-        except OSError as error:
-            raise StoreError(f"can't write {summary}: {reason_of(error)}") from None
-    if advisory and code != ExitCode.FINE:
-        notes.print(f"advisory: the exit code would be {int(code)}, it is 0")
-        return ExitCode.FINE
-    return code
+    wanted.write(told)
+    return wanted.leave(code)
 
 
 def _code(found: Comparison, fail_undecided: bool) -> ExitCode:

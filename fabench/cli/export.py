@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,9 @@ import typer
 from fabench.cli._console import notes, safe
 from fabench.errors import ExitCode, FabenchError, StoreError, UsageError
 from fabench.export import Bundle, formats, load
+from fabench.export.verdicts import is_verdicts
+from fabench.export.verdicts import load as load_form
+from fabench.export.verdicts import read as read_verdicts
 from fabench.schema import Environment, Record
 from fabench.store import find_runs, read_run
 from fabench.suite import Suite, parse
@@ -25,7 +28,10 @@ __all__ = ["command"]
 def command(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Run folders, HTML or JSON reports, pytest-benchmark files of fabench; without any: the latest run."),
+        typer.Argument(
+            help="Run folders, HTML or JSON reports, pytest-benchmark files of fabench, or the JSON document of one gate or "
+            "comparison; without any: the latest run."
+        ),
     ] = None,
     name: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(formats())}.")] = "",
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output.")] = "-",
@@ -39,6 +45,9 @@ def command(
         runs = list(find_runs(results))[-1:]
         if not runs:
             raise UsageError(f"no run in {results}; measure one with `fabench sweep quick`, or name a run folder")
+    if (verdicts := _verdicts(runs)) is not None:
+        _write(load_form(name.replace("-", "_"))(read_verdicts(verdicts, str(runs[0]))), output)
+        return ExitCode.FINE
     bundle = _bundle([_read(path) for path in runs])
     if not bundle.records:
         raise StoreError(f"{', '.join(map(str, runs))}: no records to export")
@@ -49,6 +58,14 @@ def command(
     if left_out:
         notes.print(f"cells without a time have no place in {safe(name)} and are left out: {bundle.counted(left_out)}")
     return ExitCode.FINE
+
+
+def _verdicts(runs: Sequence[Path]) -> bytes | None:
+    """The bytes of a gate's or a comparison's document; None for anything else. Raises UsageError for one among others."""
+    found = [data for path in runs if path.suffix.lower() == ".json" and path.is_file() and is_verdicts(data := _bytes(path))]
+    if found and len(runs) > 1:
+        raise UsageError("verdicts are exported one document at a time; name one file")
+    return found[0] if found else None
 
 
 @dataclass(frozen=True)

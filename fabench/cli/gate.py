@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fabench.cli import _options as o
+from fabench.cli import _verdict as v
 from fabench.cli._console import notes, safe
 from fabench.cli._gating import Rules, cells_of, launch_pairs, request, rule_from, same_sources
 from fabench.cli._session import Session, open_session
@@ -19,7 +19,10 @@ from fabench.errors import ExitCode, StoreError, UsageError
 from fabench.store import Gate, GateFolder, find_gates, read_gate
 from fabench.suite import Suite, asked_again, load
 from fabench.sweep.worktree import checked_out, top_of, working_tree
-from fabench.units import parse_bytes, parse_duration
+from fabench.units import parse_duration
+
+if TYPE_CHECKING:
+    from fabench.analysis.outcome import Outcome
 
 __all__ = ["command"]
 
@@ -31,20 +34,17 @@ def command(
     min_effect: o.MinEffect = 0.05, alpha: o.Alpha = 0.05, looks: o.Looks = "5,8,12",
     budget: Annotated[str, typer.Option(help="Time after which no further launch pair is begun.")] = "15 min",
     seed: Annotated[int | None, typer.Option(help="Of the order of sides; drawn if not given, and recorded.")] = None,
-    memory: Annotated[str, typer.Option(help="What a call's peak may take more without being worse.")] = "1 MiB",
+    memory: v.Memory = None, exact: v.Exact = False,
     where: o.Where = None, settings: o.Set = None,
-    inconclusive: Annotated[str, typer.Option(help="pass or fail: what undecided cells mean for the exit code.")] = "pass",
-    advisory: Annotated[bool, typer.Option("--advisory", help="Exit with 0 whatever was found, and say so.")] = False,
+    inconclusive: v.Inconclusive = "pass", advisory: v.Advisory = False,
     resume: Annotated[str | None, typer.Option("--resume", metavar="GATE", help="Go on with this gate's folder (or `latest`).")] = None,
     results: o.Results = Path("results"),
-    summary: Annotated[Path | None, typer.Option("--summary", help="Append a Markdown summary to this file.")] = None,
+    summary: v.Summary = None, junit: v.JUnit = None, annotations: v.Annotations = False, as_json: v.AsJson = False,
     wait: o.Wait = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:  # fmt: skip
     """Compare the working tree with another revision, in turns, and fail where something is slower or takes more memory."""
-    if inconclusive not in ("pass", "fail"):
-        raise UsageError(f"--inconclusive {inconclusive[:20]!r} is not known; there are pass, fail")
-    tolerance, total_s = _quantity("--memory", memory, parse_bytes), _quantity("--budget", budget, parse_duration)
+    outputs = v.outputs(inconclusive, advisory, summary, junit, annotations, as_json)
+    tolerance, total_s = v.tolerance(memory, exact), _duration("--budget", budget)
     rule = rule_from(min_effect, alpha, looks)
     top = top_of(Path.cwd())
     earlier = None if resume is None else _earlier(resume, results)
@@ -80,12 +80,12 @@ def command(
         except KeyboardInterrupt:
             notes.print(f"[bold red]fabench:[/] interrupted; go on with: fabench gate --resume {safe(folder.path)}")
             return ExitCode.INTERRUPTED
-    return _told(read_gate(folder.path), ended, promise, int(tolerance), inconclusive == "fail", advisory, summary, as_json)
+    return _told(read_gate(folder.path), ended, promise, tolerance, outputs)
 
 
-def _quantity(option: str, text: str, read: Callable[[str], float]) -> float:
+def _duration(option: str, text: str) -> float:
     try:
-        return read(text)
+        return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
 
@@ -145,45 +145,30 @@ def _earlier(resume: str, results: Path) -> Gate:
     return read_gate(found[-1])
 
 
-def _told(
-    found: Gate,
-    ended: str | None,
-    promise: str,
-    tolerance_bytes: int,
-    fail_undecided: bool,
-    advisory: bool,
-    summary: Path | None,
-    as_json: bool,
-) -> int:
+def _told(found: Gate, ended: str | None, promise: str, tolerance_bytes: int, outputs: v.Outputs) -> int:
     from fabench.analysis.outcome import outcome
-    from fabench.report.gate import document, headline, markdown, sentence
+    from fabench.report.gate import document, headline, sentences
 
     result = outcome(found.run, found.pairs, tolerance_bytes)
-    if result.worse:
-        code = ExitCode.FAILED
-    elif result.having("not measured"):
-        code = ExitCode.NOT_MEASURED
-    elif fail_undecided and result.having("undecided"):
-        code = ExitCode.UNDECIDED
-    else:
-        code = ExitCode.FINE
-    if as_json:
-        typer.echo(json.dumps(document(result, found.run, ended, promise, code)))
-    for cell in result.cells:
-        if cell in result.worse or cell.verdict != "equivalent":
-            notes.print(safe(sentence(cell)))
+    code = _code(result, outputs.fail_undecided)
+    warnings = (*found.warnings, *([f"not all was decided: {ended}"] if ended else []))
+    told = document(result, found.run, (promise, *warnings), ended, tolerance_bytes, outputs.ending(code))
+    outputs.print(told)
+    for line in sentences(result):
+        notes.print(safe(line))
     notes.print(f"[bold]{safe(headline(result, found.run))}[/]")
     notes.print(safe(promise))
-    for warning in (*found.warnings, *([f"not all was decided: {ended}"] if ended else [])):
+    for warning in warnings:
         notes.print(f"[yellow]warning:[/] {safe(warning)}")
-    if summary is not None:
-        try:
-            with summary.open("a", encoding="utf-8") as file:
-                file.write(markdown(result, found.run, promise))
-        except OSError as problem:
-            raise StoreError(f"can't write {summary}: {problem.strerror or type(problem).__name__}") from None
+    outputs.write(told)
     notes.print(f"pairs: {safe(found.path)}")
-    if advisory and code != ExitCode.FINE:
-        notes.print(f"advisory: the exit code would be {int(code)}, it is 0")
-        return ExitCode.FINE
-    return code
+    return outputs.leave(code)
+
+
+def _code(result: Outcome, fail_undecided: bool) -> ExitCode:
+    """A gate that compared nothing has measured nothing, whoever's fault that is."""
+    if result.worse:
+        return ExitCode.FAILED
+    if result.having("not measured") or all(cell.time is None for cell in result.cells):
+        return ExitCode.NOT_MEASURED
+    return ExitCode.UNDECIDED if fail_undecided and result.having("undecided") else ExitCode.FINE

@@ -1,58 +1,39 @@
-"""What a comparison of stored results says: sentences, a table, a Markdown summary, and the one JSON document behind them."""
+"""What a comparison of stored results says: sentences, a table, and the one JSON document that summary, JUnit and annotations are rendered from."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fabench import __version__
 from fabench.analysis.compare import CellChange, Comparison, KernelChange
 from fabench.analysis.launches import TimeChange
 from fabench.analysis.powers import PowerChange
 from fabench.report import words
-from fabench.report.formats.markdown import escape
+from fabench.report.verdicts import Ending, Finding, frame, names, percent, together
 from fabench.units import format_bytes
 
-__all__ = ["COLUMNS", "WARNING", "document", "headline", "markdown", "remarks", "rows", "sentences"]
+__all__ = ["COLUMNS", "WARNING", "document", "headline", "remarks", "rows", "sentences"]
 
 WARNING = (
     "stored times of two sides hold what the machine did in between, and catch little; for time use `fabench gate --base REV`"
 )
 COLUMNS = ("cell", "time", "head / base", "95 %", "launches", "peak memory", "worse")
-_SHORT = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _VERDICTS = ("slower", "faster", "equivalent", "undecided", "not measured", "not timed")
-_MOST_ROWS, _MOST_NAMES, _MANY = 200, 10, 4
-
-
-def _short(cell: CellChange) -> str:
-    return f"{cell.implementation}, n={cell.n}, {_SHORT.get(cell.dtype, cell.dtype)}, {cell.mode}"
-
-
-def _names(found: Comparison) -> dict[str, str]:
-    """Short names by cell id; the id itself where two cells would have the same."""
-    taken = Counter(map(_short, found.cells))
-    return {cell.cell: words.plain(_short(cell) if taken[_short(cell)] == 1 else cell.cell) for cell in found.cells}
+_MOST_NAMES = 10
 
 
 def sentences(found: Comparison) -> list[str]:
     """One for each cell that is worse or not as before, then for exponents, kernels, and cells on one side only."""
-    names, few = _names(found), _few(found)
+    called, few = names(found.cells), together([cell.reason for cell in found.having("undecided")])
     told = [cell for cell in found.cells if cell.worse or cell.notes or cell.verdict not in ("equivalent", "not timed")]
     alike = {cell.cell for cell in told if cell.reason in few and cell.verdict == "undecided" and not (cell.worse or cell.notes)}
-    said = [f"{names[cell.cell]}: {_sentence(cell)}" for cell in told if cell.cell not in alike]
+    said = [f"{called[cell.cell]}: {_sentence(cell)}" for cell in told if cell.cell not in alike]
     said += [f"{count} cells undecided: {reason}" for reason, count in few.items()]
     said += [_power(one) for one in found.worse_powers]
     said += [_kernel(one) for one in found.kernels]
     said += [_one_sided(side, cells) for side, cells in (("base", found.only_base), ("head", found.only_head)) if cells]
     return [words.plain(one) for one in said]
-
-
-def _few(found: Comparison) -> dict[str, int]:
-    """Reasons that many cells have in common, and how many: said once, the numbers are in the table."""
-    counts = Counter(cell.reason for cell in found.having("undecided") if cell.reason is not None)
-    return {reason: count for reason, count in counts.items() if count >= _MANY}
 
 
 def _sentence(cell: CellChange) -> str:
@@ -72,9 +53,9 @@ def _time(cell: CellChange) -> str:
     if low is None or high is None:
         return f"{cell.verdict}: {time.ratio - 1:+.1%} ({cell.reason})"
     if cell.verdict == "slower":
-        return f"{time.ratio - 1:.1%} slower [{low:.1f}, {high:.1f}], {count}"
+        return f"{percent(time.ratio - 1)} slower [{low:.1f}, {high:.1f}], {count}"
     if cell.verdict == "faster":
-        return f"{1 - time.ratio:.1%} faster [{-high:.1f}, {-low:.1f}], {count}"
+        return f"{percent(time.ratio - 1)} faster [{-high:.1f}, {-low:.1f}], {count}"
     bounds = f"[{low:+.1f} %, {high:+.1f} %]"
     return f"{cell.verdict}: {time.ratio - 1:+.1%} {bounds}" + (f" ({cell.reason})" if cell.reason else f", {count}")
 
@@ -82,7 +63,7 @@ def _time(cell: CellChange) -> str:
 def _power(one: PowerChange) -> str:
     before = "" if one.base is None else f"; it was {words.exponent(one.base.value)}"
     return (
-        f"WORSE: {one.implementation}, {one.setting}: {one.quantity} grows as n^{words.show_estimate(one.head, 'exponent')}, "
+        f"{'WORSE: ' if one.worse else ''}{one.implementation}, {one.setting}: {one.quantity} grows as n^{words.show_estimate(one.head, 'exponent')}, "
         f"declared n^{one.declared}{before}"
     )
 
@@ -111,10 +92,10 @@ def headline(found: Comparison, base: str, head: str) -> str:
 
 def rows(found: Comparison) -> list[tuple[str, ...]]:
     """The table, a row per cell; see `COLUMNS`."""
-    names = _names(found)
+    called = names(found.cells)
     return [
         (
-            names[cell.cell], cell.verdict, *_figures(cell.time), _peaks(cell),
+            called[cell.cell], cell.verdict, *_figures(cell.time), _peaks(cell),
             words.plain("; ".join(one.text for one in cell.worse)) or words.DASH,
         )
         for cell in found.cells
@@ -140,26 +121,33 @@ def remarks(found: Comparison) -> list[str]:
     return [words.plain(line) for line in (*left_out, *found.notes, *([WARNING] if timed else []))]
 
 
-def markdown(found: Comparison, base: str, head: str) -> str:
-    """Headline, remarks, what got worse in sentences, and a table of all cells."""
-    lines = [
-        f"## fabench compare: {'worse' if found.anything_worse else 'nothing worse'}",
-        "",
-        escape(headline(found, base, head)),
-        "",
+def document(found: Comparison, base: str, head: str, ending: Ending) -> dict[str, Any]:
+    """Everything, as plain JSON values. `base` and `head` say what was compared."""
+    told = frame(
+        "fabench-compare", "compare", headline(found, base, head), ending, _findings(found), remarks(found), COLUMNS, rows(found)
+    )
+    return told | {"base": base, "head": head, "sentences": sentences(found), **asdict(found)}
+
+
+def _findings(found: Comparison) -> list[Finding]:
+    called = names(found.cells)
+    said = [
+        Finding(one.cell, _outcome(one), f"{called[one.cell]}: {_sentence(one) or 'nothing counted is worse'}")
+        for one in found.cells
     ]
-    lines += [f"- {escape(line)}" for line in (*sentences(found)[:_MOST_ROWS], *remarks(found))]
-    lines += ["", "| " + " | ".join(COLUMNS) + " |", "|---|---|--:|---|--:|---|---|"]
-    table = rows(found)
-    lines += ["| " + " | ".join(escape(text) for text in row) + " |" for row in table[:_MOST_ROWS]]
-    if len(table) > _MOST_ROWS:
-        lines.append(f"\n{len(table) - _MOST_ROWS} more cells are in the JSON document.")
-    return "\n".join(lines) + "\n"
+    for power in found.powers:
+        name = f"exponent of {power.quantity}: {power.implementation}, {power.setting}"
+        said.append(Finding(name, "worse" if power.worse else "fine", _power(power)))
+    said += [Finding(f"kernel {one.key}", "worse", _kernel(one)) for one in found.kernels]
+    said += [
+        Finding(cell, "not compared", f"only in {side}, not compared")
+        for side, cells in (("base", found.only_base), ("head", found.only_head))
+        for cell in cells
+    ]
+    return said
 
 
-def document(found: Comparison, base: str, head: str, exit_code: int) -> dict[str, Any]:
-    """Everything, as plain JSON values."""
-    return {
-        "format": "fabench-compare", "version": 1, "fabench": __version__, "headline": headline(found, base, head),
-        "exit_code": exit_code, "base": base, "head": head, "sentences": sentences(found), "remarks": remarks(found), **asdict(found),
-    }  # fmt: skip
+def _outcome(cell: CellChange) -> str:
+    if cell.verdict == "slower" or cell.worse:
+        return "worse"
+    return cell.verdict if cell.verdict in ("not measured", "undecided") else "fine"

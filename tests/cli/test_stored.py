@@ -2,6 +2,7 @@
 
 import json
 import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,6 +78,32 @@ def test_slower_exits_with_1_and_json_and_summary_say_the_same(fabench: Fabench,
     commas = ",".join(str(path) for path in sorted(base.iterdir()))
     assert json.loads(fabench("compare", commas, head, "--json", status=1).out)["cells"] == found["cells"]
     assert fabench("compare", base, head, "--min-effect", "0.6").status == 0
+
+
+def test_junit_and_annotations_say_what_the_exit_code_says(fabench: Fabench, tmp_path: Path) -> None:
+    base = folders(tmp_path, "base", launches(5, seed=1))
+    head = folders(tmp_path, "head", launches(5, seed=2, minute=9, factors={"sdpa": 1.4}))
+    done = fabench("compare", base, head, "--junit", "deep/v.xml", "--annotations", status=1)
+    suite = ElementTree.parse("deep/v.xml").getroot()[0]
+    failed = [case.attrib["name"] for case in suite.iter("testcase") if case.find("failure") is not None]
+    slower = [line for line in done.err.splitlines() if " slower [" in line]
+    assert len(failed) == len(slower) == int(suite.attrib["failures"]) == 3
+    assert [line.partition(" title=")[0] for line in done.out.splitlines() if line.startswith("::error")] == ["::error"] * 3
+    assert "head / base" in done.out, "the table stays"
+    advised = fabench("compare", base, head, "--annotations", "--advisory")
+    assert "::error" not in advised.out and advised.out.count("::warning title=") >= 3
+    document = fabench("compare", base, head, "--json", status=1).out
+    Path("v.json").write_text(document)
+    assert fabench("export", "v.json", "-f", "junit").out == Path("deep/v.xml").read_text()
+
+
+def test_undecided_is_a_failed_case_only_when_asked(fabench: Fabench, tmp_path: Path) -> None:
+    (base,), (head,) = (stored(tmp_path / str(seed), launches(1, seed=seed)) for seed in (1, 2))
+    for words, status, tag in (((), 0, "skipped"), (("--inconclusive", "fail"), 3, "failure")):
+        fabench("compare", base, head, "--junit", "v.xml", *words, status=status)
+        suite = ElementTree.parse("v.xml").getroot()[0]
+        cells = [case for case in suite.iter("testcase") if not case.attrib["name"].startswith("exponent of ")]
+        assert {case[0].tag for case in cells} == {tag}
 
 
 def test_undecided_exits_with_3_only_when_asked(fabench: Fabench, tmp_path: Path) -> None:
@@ -197,6 +224,8 @@ def test_no_cell_in_common_is_not_comparable(fabench: Fabench, tmp_path: Path) -
         (["compare", "{run}", ","], 2, "an empty name"),
         (["compare", "{run}", "{run}", "--inconclusive", "x"], 2, "there are pass, fail"),
         (["compare", "{run}", "{run}", "--memory", "much"], 2, "--memory"),
+        (["compare", "{run}", "{run}", "--memory", "1 KiB", "--exact"], 2, "both say what peaks may take more"),
+        (["compare", "{run}", "{run}", "--json", "--annotations"], 2, "fabench export FILE -f annotations"),
         (["compare", "{run}", "{run}", "--min-effect", "7"], 2, "min_effect is 7"),
         (["compare", "{run}", "{run}", "--alpha", "7"], 2, "alpha is 7"),
         (["compare", "{run}", "nowhere"], 4, "is no run folder"),

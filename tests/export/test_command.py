@@ -12,11 +12,15 @@ import pytest
 from fabench.cli.export import command
 from fabench.errors import StoreError, UsageError
 from fabench.export import formats
+from fabench.export.verdicts import load as load_form
+from fabench.export.verdicts import read as read_verdicts
+from fabench.export.verdicts import renderers
 from fabench.schema import Record
 from fabench.store import RunFolder
 from fabench.suite import parse
 from tests.cli.conftest import Fabench, fabench
 from tests.export.examples import FAILED, MEASURED, RECORDS, environment, ok
+from tests.export.test_verdicts import written
 
 __all__ = ["fabench"]  # a fixture
 
@@ -81,6 +85,22 @@ def test_of_a_cell_that_was_measured_twice_the_last_record_stands(fabench: Faben
     result = fabench("export", str(first), str(again), "-f", "hyperfine")
     assert [entry["median"] for entry in json.loads(result.stdout)["results"]] == [0.25]
     assert "measured more than once" in result.stderr
+
+
+def test_verdicts_are_exported_from_their_document(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    told = written()
+    document = tmp_path / "gate.json"
+    document.write_text(json.dumps(told))
+    for name in renderers():
+        command([document], name.replace("_", "-"))
+        assert capfdbinary.readouterr().out == load_form(name)(read_verdicts(told, "here"))
+    with pytest.raises(UsageError, match="verdicts are not written as 'bencher'; there are annotations, junit, step_summary"):
+        command([document], "bencher")
+    with pytest.raises(UsageError, match="one document at a time"):
+        command([document, stored(tmp_path, *RECORDS)], "junit")
+    document.write_text('{"format": "fabench-gate", "version": 1}')
+    with pytest.raises(StoreError, match="holds no verdicts of `fabench gate`"):
+        command([document], "junit")
 
 
 def test_what_can_not_be_exported_is_one_line(fabench: Fabench, tmp_path: Path) -> None:
