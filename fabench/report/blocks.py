@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fabench.analysis.estimate import Estimate
+from fabench.position_cost import PositionCost
 
 __all__ = [
     "Bar", "BarChart", "BarGroup", "Block", "Chart", "Column", "Fact", "HeatMap", "Limit", "Line", "LineChart", "Mark", "Missing",
-    "Point", "Report", "Roofline", "Section", "Series", "Table", "Text", "Value",
+    "NetworkDrawing", "Place", "Point", "Report", "Roofline", "Section", "Series", "Table", "Text", "Value",
 ]  # fmt: skip
 
 Value: TypeAlias = "str | int | float | bool | Estimate | None"
@@ -209,7 +210,41 @@ class Roofline:
     note: str = ""
 
 
-Chart: TypeAlias = LineChart | BarChart | HeatMap | Roofline
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place for attention in a drawn network: what a block there must cost, and the series that have one.
+
+    `quadratic_missing`, `linear_missing`: why that family's block alone has no value, in the words of a missing bar.
+    """
+
+    cost: PositionCost
+    blocks: tuple[Series, ...] = ()
+    quadratic_missing: str = ""
+    linear_missing: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkDrawing:
+    """A network for inputs of `height` x `width` pixels with all its places for attention; `variant` is its backbone or form."""
+
+    id: str
+    title: str
+    network: str
+    variant: str
+    height: int
+    width: int
+    places: tuple[Place, ...]
+    subtitle: str = ""
+    summary: str = ""
+    note: str = ""
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Each series that has a block somewhere, once, in order of appearance."""
+        return tuple(dict.fromkeys(series for place in self.places for series in place.blocks))
+
+
+Chart: TypeAlias = LineChart | BarChart | HeatMap | Roofline | NetworkDrawing
 Block: TypeAlias = Text | Table | Chart
 
 

@@ -29,6 +29,7 @@ __all__ = [
 DASH = "–"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _LONGEST = 2000
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def clean(text: object) -> str:
@@ -66,6 +67,14 @@ def exponent(value: float) -> str:
     return f"{value:.2f}"
 
 
+def _decimal(value: float, unit: str) -> str:
+    """Four digits and a decimal prefix, as the paper prints: 20.55 GB, 1.651 T MAC."""
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s * 0.99995), (1.0, ""))
+    shown = value / scale
+    decimals = 0 if not prefix else max(0, 3 - math.floor(math.log10(abs(shown) * 1.00005)))
+    return f"{shown:,.{decimals}f} {f'{prefix}{unit}'.strip()}"
+
+
 _SCALARS: dict[str, Callable[[float], str]] = {
     "count": integer,
     "integer": lambda value: f"{value:.0f}",
@@ -79,6 +88,8 @@ _SCALARS: dict[str, Callable[[float], str]] = {
     "bandwidth": lambda value: units.format_rate(value, "B/s"),
     "flop": lambda value: units.format_count(value, "FLOP"),
     "operations": units.format_count,
+    "decimal": lambda value: _decimal(value, "B"),
+    "mac": lambda value: _decimal(value, " MAC"),
 }
 
 

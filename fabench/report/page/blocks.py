@@ -13,6 +13,8 @@ from fabench.report.blocks import (
     HeatMap,
     Line,
     LineChart,
+    NetworkDrawing,
+    Place,
     Roofline,
     Section,
     Series,
@@ -20,8 +22,9 @@ from fabench.report.blocks import (
     Text,
     Value,
 )  # fmt: skip
-from fabench.report.draw import bars, heat, lines, roofline
+from fabench.report.draw import bars, detection, heat, lines, roofline, stereo
 from fabench.report.draw.markup import Markup, element, join, powers
+from fabench.report.draw.network import shape
 from fabench.report.draw.parts import swatch
 from fabench.report.page.tables import table
 
@@ -73,7 +76,12 @@ def _figure(chart: Chart, kind: str | None = None) -> Markup:
     if series:
         hollow = isinstance(chart, BarChart) and any(bar.predicted for group in chart.groups for bar in group.bars)
         parts.append(
-            element("ul", *(_entry(one, isinstance(chart, BarChart)) for one in series), bars.key(hollow), class_="legend")
+            element(
+                "ul",
+                *(_entry(one, isinstance(chart, (BarChart, NetworkDrawing))) for one in series),
+                bars.key(hollow),
+                class_="legend",
+            )
         )
     hint = f"{chart.title}: arrow keys read the values"
     parts.append(element("div", svg, class_="plot", tabindex="0", role="group", aria_label=hint))
@@ -91,6 +99,8 @@ def _drawn(chart: Chart) -> tuple[Markup, Sequence[Series]]:
         return roofline.draw(chart), [line.series for line in chart.lines]
     if isinstance(chart, BarChart):
         return bars.draw(chart), chart.series
+    if isinstance(chart, NetworkDrawing):
+        return {"detection": detection, "stereo": stereo}[chart.network].draw(chart), chart.series
     return heat.draw(chart), ()
 
 
@@ -145,8 +155,23 @@ def values(chart: Chart) -> tuple[tuple[Column, ...], list[tuple[Value, ...]]]:
         return columns, [
             (group.title, bar.series.name, bar.value, bar.predicted, bar.missing) for group in chart.groups for bar in group.bars
         ]
+    if isinstance(chart, NetworkDrawing):
+        columns = (
+            Column("position"), Column("map"), Column("n", "count"), Column("n × n map", "decimal"), Column("dot product bytes", "decimal"),
+            Column("dot product MAC", "mac"), Column("factorized bytes", "decimal"), Column("factorized MAC", "mac"), Column("blocks in this run"),
+            Column("missing"),
+        )  # fmt: skip
+        return columns, [_place_row(place) for place in chart.places]
     columns = (Column(chart.y_label), *(Column(name, "ratio") for name in chart.columns))
     return columns, [(name, *row) for name, row in zip(chart.rows, chart.values, strict=True)]
+
+
+def _place_row(place: Place) -> tuple[Value, ...]:
+    cost, names = place.cost, ", ".join(series.name for series in place.blocks)
+    families = (cost.dot_product_bytes, cost.dot_product_mac, cost.factorized_bytes, cost.factorized_mac)
+    lost = (f"dot product: {place.quadratic_missing}", f"factorized: {place.linear_missing}")
+    missing = "; ".join(text.lower() for text in lost if not text.endswith(": "))
+    return (cost.position.name, shape((*cost.space, cost.position.channels)), cost.n, cost.map_bytes, *families, names, missing)
 
 
 def _line_rows(name: str, line: Line) -> list[tuple[Value, ...]]:

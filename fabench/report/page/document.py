@@ -69,7 +69,7 @@ def _style() -> str:
     classes = "".join(f".c{index}{{--c:var(--c{index})}}" for index in range(len(PALETTE)))
     ground = (
         "--bg:#0f1217;--card:#161a21;--ink:#e9ebef;--muted:#a0a9b8;--line:#2c333e;--grid:#252b35;--faint:#1d222b;"
-        "--mark:#c6cedb;--warn:#ff9f6b;--focus:#7ab8ff;"
+        "--mark:#c6cedb;--warn:#ff9f6b;--focus:#7ab8ff;--on:#1b2a3a;"
     )
     return f"{_resource('page.css')}:root{{{light}}}{classes}@media screen and (prefers-color-scheme:dark){{:root{{{ground}{dark}}}}}"
 

@@ -83,6 +83,14 @@
       if (Math.abs(value) >= scale) return significant(value / scale) + " " + prefix + unit;
     return significant(value) + " " + unit;
   };
+  const decimal = (value, unit) => {
+    for (const [scale, prefix] of [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]])
+      if (Math.abs(value) >= scale * 0.99995) {
+        const shown = value / scale, digits = Math.max(0, 3 - Math.floor(Math.log10(Math.abs(shown) * 1.00005)));
+        return fixed(shown, digits).replace(/\B(?=(\d{3})+(?!\d))(?<!\.\d*)/g, ",") + " " + (prefix + unit).trim();
+      }
+    return fixed(value, 0) + " " + unit.trim();
+  };
   const precise = (value) => {
     if (value === 0) return "0";
     const size = Math.abs(value);
@@ -95,6 +103,7 @@
     count: grouped, integer: (v) => fixed(v, 0), number: precise, exponent: (v) => fixed(v, 2), duration, bytes, percent,
     ratio: (v) => significant(v) + "x", flops: (v) => prefixed(v, "FLOP/s"), bandwidth: (v) => prefixed(v, "B/s"),
     flop: (v) => prefixed(v, "FLOP"), operations: (v) => prefixed(v, "").trimEnd(),
+    decimal: (v) => decimal(v, "B"), mac: (v) => decimal(v, " MAC"),
   };
   const scalar = (value, kind) => {
     if (value === null || value === undefined) return DASH;
