@@ -1,0 +1,163 @@
+"""The parent's side of `fabench experiment`: one process with torch makes the trials; each is stored before the next one is made."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fabench import errors
+from fabench.codec import DecodeError, decode, encode
+from fabench.environment import collect
+from fabench.errors import FabenchError, NotComparable, WorkerError
+from fabench.trialfile import read_experiment, write_experiment
+from fabench.trials import (
+    DigitsExperiment,
+    DigitsProtocol,
+    DigitsTrial,
+    Experiment,
+    MotorcycleExperiment,
+    MotorcycleTrial,
+    Protocol,
+    StereoReference,
+    missing,
+)  # fmt: skip
+
+__all__ = ["Progress", "completed", "resumed"]
+
+Progress = Callable[[str, int, float], None]
+
+_HERE = Path(__file__).parent.parent
+# What decides a trial's outcome.
+_DECIDING = ("attention", "data", "experiment", "metrics", "models", "train", "case.py", "trials.py")
+_PACKAGES = ("scikit-learn", "scikit-image", "opencv-python-headless")
+
+
+def resumed(path: Path, name: str, protocol: Protocol) -> Experiment:
+    """The experiment as stored, or a new one without trials. Raises NotComparable where the stored one has another protocol, or lacks trials
+    and was begun with other code or packages; StoreError where the file is broken."""
+    fresh = _fresh(name, protocol)
+    stored = read_experiment(path, name)
+    if stored is None:
+        return fresh
+    mend = "choose another folder with --results DIR, or remove the file to begin anew"
+    if stored.protocol != protocol:
+        apart = next(key for key in _names(protocol) if getattr(stored.protocol, key) != getattr(protocol, key))
+        values = f"{getattr(stored.protocol, apart)}, not {getattr(protocol, apart)}"
+        raise NotComparable(f"{path} follows another protocol, where {apart} is {values}; {mend}")
+    if missing(stored):
+        for what in ("packages", "suite_hash"):
+            if getattr(stored.environment, what) != getattr(fresh.environment, what):
+                word = "code" if what == "suite_hash" else what
+                raise NotComparable(f"{path} was begun with other {word}, and trials of both would not compare; {mend}")
+    return stored
+
+
+def _names(protocol: Protocol) -> Iterable[str]:
+    return json.loads(encode(protocol)).keys()
+
+
+def _fresh(name: str, protocol: Protocol) -> Experiment:
+    environment = collect(
+        f"experiment {name}", _code_hash(), (), {"cpu": {"threads": protocol.threads}}, {}, _settings(protocol)
+    )  # fmt: skip
+    environment = replace(environment, packages=environment.packages | {package: _version(package) for package in _PACKAGES})
+    if isinstance(protocol, DigitsProtocol):
+        return DigitsExperiment(protocol, environment)
+    return MotorcycleExperiment(protocol, environment)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _code_hash() -> str:
+    """SHA-256 over the sources that decide a trial's outcome."""
+    digest = hashlib.sha256()
+    for name in _DECIDING:
+        path = _HERE / name
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            digest.update(file.relative_to(_HERE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _settings(protocol: Protocol) -> dict[str, str]:
+    """Sums are added in an order that depends on the number of threads, so it is a part of the protocol."""
+    return {"OMP_NUM_THREADS": str(protocol.threads), "MKL_NUM_THREADS": str(protocol.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def completed(experiment: Experiment, path: Path, progress: Progress) -> Experiment:
+    """Makes the missing trials and stores the experiment after each. Raises what the process says is wrong, or WorkerError where it ended
+    early; what was made until then is stored."""
+    wanted = missing(experiment)
+    if not wanted:
+        return experiment
+    request = {
+        "name": experiment.name, "protocol": experiment.protocol, "wanted": wanted,
+        "references": isinstance(experiment, MotorcycleExperiment) and not experiment.references,
+    }  # fmt: skip
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "fabench.experiment.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            env=os.environ | _settings(experiment.protocol),
+        ) as worker,
+    ):  # fmt: skip
+        assert worker.stdin is not None and worker.stdout is not None
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it has died already, and its standard error says of what
+                worker.stdin.write(encode(request))
+                worker.stdin.close()
+            for line in worker.stdout:
+                grown = _grown(experiment, line, progress)
+                if grown is not experiment:
+                    experiment = grown
+                    write_experiment(path, experiment)
+            code = worker.wait()
+        finally:
+            worker.kill()
+        log.seek(0)
+        said = log.read().decode(errors="replace").strip().splitlines()
+    if code == 0 and not missing(experiment):
+        return experiment
+    last = said[-1] if said else f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
+    raise WorkerError(f"the experiment ended early: {last[:300]}; start it again to go on")
+
+
+def _grown(experiment: Experiment, line: str, progress: Progress) -> Experiment:
+    """The experiment with what the line brings."""
+    try:
+        message = json.loads(line)
+        event, value = message["event"], message.get("value")
+        if event == "progress":
+            progress(message["arm"], message["seed"], message["share"])
+        if event in ("progress", "done"):
+            return experiment
+        if event in ("trial", "references"):
+            return _with(experiment, event, value)
+        kind, text = getattr(errors, str(message["kind"]), None), str(message["text"])
+    except (ValueError, KeyError, TypeError, DecodeError) as error:
+        raise WorkerError(f"the experimenting process said something else than a trial: {error}") from None
+    if isinstance(kind, type) and issubclass(kind, FabenchError):
+        raise kind(text)
+    raise WorkerError(text)
+
+
+def _with(experiment: Experiment, event: str, value: Any) -> Experiment:
+    if isinstance(experiment, DigitsExperiment):
+        return replace(experiment, trials=(*experiment.trials, decode(DigitsTrial, value)))
+    if event == "references":
+        return replace(experiment, references=tuple(decode(StereoReference, one) for one in value))
+    return replace(experiment, trials=(*experiment.trials, decode(MotorcycleTrial, value)))
