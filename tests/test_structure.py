@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fabench"
 
 # Each room with the rooms of this project it may import, lowest floor first.
-WORDS = ["errors", "units", "linux", "codec", "sheet", "places", "case", "measured", "median", "schema", "paired", "accuracy", "positions"]
+WORDS = ["errors", "units", "linux", "codec", "sheet", "places", "case", "measured", "median", "schema", "paired", "accuracy", "trials", "positions"]
 QUESTION = [
     "catalogue",
     "sources",
@@ -24,8 +24,9 @@ QUESTION = [
     "baseline",
     "lines",
     "store",
+    "trialfile",
 ]
-CHILD = ["kernels", "attention", "inspect", "devices", "data", "metrics", "models", "measure", "evaluate", "train"]
+CHILD = ["kernels", "attention", "inspect", "devices", "data", "metrics", "models", "measure", "evaluate", "train", "experiment"]
 MAY_IMPORT = {
     **{room: WORDS[:index] for index, room in enumerate(WORDS)},
     **{room: WORDS + QUESTION[:index] for index, room in enumerate(QUESTION)},
@@ -40,7 +41,7 @@ MAY_IMPORT = {
 HEAVY = {"torch", "triton", "pynvml", "numpy", "pandas", "scipy", "matplotlib", "typer", "rich", "click"}
 MAY_HOLD = {
     **{room: {"torch", "triton", "pynvml"} for room in CHILD},
-    **{room: {"torch", "numpy"} for room in ("data", "metrics", "evaluate", "train")},
+    **{room: {"torch", "numpy"} for room in ("data", "metrics", "evaluate", "train", "experiment")},
     "analysis": {"numpy", "pandas", "scipy"},
     "report": {"numpy", "pandas", "scipy", "matplotlib"},
     "cli": {"typer", "rich", "click"},
