@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from fabench.accuracy import FORMATS
 from fabench.errors import UsageError
 
 _AXES = "Axes (replace the suite's)"
@@ -63,3 +65,26 @@ def overrides(settings: list[str] | None, **axes: str | None) -> dict[str, str]:
             raise UsageError(f"--set {item[:60]!r} has no value; write for example --set measure.max_s=0.2")
         chosen[key.strip()] = value.strip()
     return chosen
+
+
+def data_format(task: str, name: str | None, purpose: str) -> str:
+    """The format of a task's data set. Raises UsageError for a task or a format that is not known, or not named where there are several."""
+    if task not in FORMATS:
+        raise UsageError(f"nothing called {task[:40]!r} to {purpose}; there are {', '.join(FORMATS)}")
+    if name is None and len(FORMATS[task]) > 1:
+        raise UsageError(f"name the data set's format with --format; there are {', '.join(FORMATS[task])}")
+    if name is not None and name not in FORMATS[task]:
+        raise UsageError(f"{task} has no data sets in the format {name[:40]!r}; there are {', '.join(FORMATS[task])}")
+    return name or FORMATS[task][0]
+
+
+def network_options(settings: list[str] | None) -> dict[str, Any]:
+    """What --set says of how a network is built: numbers, true, false, lists, or else text as it stands."""
+    return {key: _json_or_text(text) for key, text in overrides(settings).items()}
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fabench.accuracy import FORMATS, CocoScores, DetectionResult, Evaluation, StereoErrors, StereoResult
 from fabench.cli._console import notes, safe
-from fabench.cli._options import overrides
+from fabench.cli._options import data_format, network_options
 from fabench.codec import encode
 from fabench.environment import available_bytes
 from fabench.errors import ExitCode, UsageError
@@ -46,19 +45,13 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="The result as one line of JSON on standard output.")] = False,
 ) -> int:
     """Evaluate a network: COCO's average precision, or the errors of its disparities."""
-    if task not in FORMATS:
-        raise UsageError(f"nothing called {task[:40]!r} to evaluate; there are {', '.join(FORMATS)}")
-    if format_name is None and len(FORMATS[task]) > 1:
-        raise UsageError(f"name the data set's format with --format; there are {', '.join(FORMATS[task])}")
-    name = FORMATS[task][0] if format_name is None else format_name
-    if name not in FORMATS[task]:
-        raise UsageError(f"{task} has no data sets in the format {name[:40]!r}; there are {', '.join(FORMATS[task])}")
+    name = data_format(task, format_name, "evaluate")
     if max_disparity is not None and not 0 < max_disparity < math.inf:
         raise UsageError(f"--max-disparity is {max_disparity:g}, must be a number of pixels above 0")
     free = available_bytes()
     request = {
         "task": task, "format": name, "data": str(data), "split": split, "weights": str(weights), "device": device, "batch": batch,
-        "max_disparity": max_disparity, "limit": limit, "options": {key: _value(text) for key, text in overrides(settings).items()},
+        "max_disparity": max_disparity, "limit": limit, "options": network_options(settings),
         "memory_bytes": None if free is None else int(free * _SHARE),
     }  # fmt: skip
     found = evaluated(request, _tell)
@@ -71,14 +64,6 @@ def command(
         notes.print(f"[yellow]warning:[/] {safe(warning)}")
     counted = found.stereo.pixels if found.stereo is not None else found.detection.instances if found.detection is not None else 0
     return ExitCode.FINE if counted else ExitCode.NOT_MEASURED
-
-
-def _value(text: str) -> Any:
-    """A number, true, false, a list, or else the text as it stands."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _tell(done: int, total: int) -> None:

@@ -8,6 +8,7 @@ file of others, with bare weights or weights under `state_dict` or `model`, is r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -88,7 +89,22 @@ def save(path: Path, task: str, build: Mapping[str, Any], network: torch.nn.Modu
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError as error:
-        raise DataError(f"can't write {path}: {reason(error)}") from None
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch's writer meets the disk's error first and then raises one of its own about its place in the file.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise DataError(f"can't write {path}: {reason(cause)}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name outlast a power cut too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -23,11 +23,11 @@ from fabench.models.insertion import load_weights
 from fabench.models.stereo import pad, unpad
 from fabench.positions import Attention
 
-__all__ = ["detection_predict", "merged", "network_of", "stereo_predict"]
+__all__ = ["built", "detection_predict", "merged", "network_of", "require_task", "stereo_predict"]
 
 # ImageNet's, which PSMNet's images are normalised by; torchvision's detectors do it themselves.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_OWN = ("device", "dtype", "seed")  # arguments of a network's `build` that an evaluation decides
+_OWN = ("device", "dtype", "seed")  # arguments of a network's `build` that whoever builds it decides
 _MASK = 0.5
 
 
@@ -47,8 +47,24 @@ def merged(build: Mapping[str, Any] | None, options: Mapping[str, Any]) -> dict[
 def network_of(task: str, checkpoint: Checkpoint, build: Mapping[str, Any], device: torch.device) -> Any:
     """The task's network in evaluation mode, with the checkpoint's weights, on `device`. Raises UsageError for arguments that it does not
     know, and DataError for weights of another task or that don't fit."""
+    require_task(task, checkpoint)
+    network = built(task, build, device)
+    try:
+        load_weights(network, checkpoint.state)
+    except DataError as error:
+        raise DataError(f"{checkpoint.path}: {error}") from None
+    return network.eval()
+
+
+def require_task(task: str, checkpoint: Checkpoint) -> None:
+    """Raises DataError for weights that say they are another task's."""
     if checkpoint.task not in (None, task):
         raise DataError(f"{checkpoint.path} has the weights of a network for {checkpoint.task}, not for {task}")
+
+
+def built(task: str, build: Mapping[str, Any], device: torch.device, **decided: Any) -> Any:
+    """The task's network with random weights, on `device`; `decided`: what the caller settles and not the user. Raises UsageError for
+    arguments that it does not know."""
     make = importlib.import_module(f"fabench.models.{task}").build
     known = [name for name in inspect.signature(make).parameters if name not in _OWN]
     if unknown := [key for key in build if key not in known]:
@@ -57,16 +73,11 @@ def network_of(task: str, checkpoint: Checkpoint, build: Mapping[str, Any], devi
     try:
         if "attention" in arguments:
             arguments["attention"] = decode(Attention, asdict(Attention()) | dict(arguments["attention"]), "attention")
-        network = make(**arguments, device=str(device))
+        return make(**arguments, **decided, device=str(device))
     except DecodeError as error:
         raise UsageError(str(error)) from None
     except (TypeError, ValueError) as error:
         raise UsageError(f"a network for {task} can't be built with {dict(build)}: {error}") from None
-    try:
-        load_weights(network, checkpoint.state)
-    except DataError as error:
-        raise DataError(f"{checkpoint.path}: {error}") from None
-    return network.eval()
 
 
 def stereo_predict(network: torch.nn.Module, device: torch.device) -> StereoPredict:

@@ -106,4 +106,8 @@ def _stepped(
         clip_grads_with_norm_(parameters, clip_norm, norm)
     scaler.step(optimiser)
     scaler.update()
-    return length if math.isfinite(length) else None
+    if math.isfinite(length):
+        return length
+    if scaler.get_scale() < 1:
+        raise TrainingError(f"the gradient's norm is {length}, however little the loss is scaled")
+    return None

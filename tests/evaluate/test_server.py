@@ -12,7 +12,7 @@ from fabench.codec import decode, encode
 from fabench.data import generate
 from fabench.data.sceneflow import find
 from fabench.errors import DataError, UsageError
-from fabench.evaluate import checkpoint, server
+from fabench.evaluate import checkpoint, process, server
 from fabench.evaluate.networks import stereo_predict
 from fabench.evaluate.stereo import evaluate_stereo
 from fabench.models import stereo
@@ -81,9 +81,9 @@ def test_no_memory_is_told_from_other_errors() -> None:
     class _Error(RuntimeError):
         pass
 
-    assert server._no_memory(MemoryError())
-    assert server._no_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"))
-    assert server._no_memory(
+    assert process.no_memory(MemoryError())
+    assert process.no_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"))
+    assert process.no_memory(
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
     )
-    assert not server._no_memory(_Error("mat1 and mat2 shapes cannot be multiplied"))
+    assert not process.no_memory(_Error("mat1 and mat2 shapes cannot be multiplied"))

@@ -25,7 +25,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         path = tmp_path / "child"
         path.write_text(f"#!{sys.executable}\nimport json, os, signal, sys\nrequest = json.load(sys.stdin)\n{body}\n")
         path.chmod(0o755)
-        monkeypatch.setattr("fabench.sweep.evaluate.sys.executable", str(path))
+        monkeypatch.setattr("fabench.sweep.child.sys.executable", str(path))
 
     return stand_in
 
