@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Facts", "devices", "implementations"]
+from fabench.places import WITHOUT
+
+__all__ = ["Facts", "devices", "facts_of", "implementations"]
 
 _FOLDER = Path(__file__).parent / "attention"
 _DEVICES = Path(__file__).parent / "devices"
@@ -23,7 +25,8 @@ _HELPERS = {"base", "reference"}
 class Facts:
     """The declared head of an implementation's file.
 
-    `title` is the first line of its docstring. `time_order` and `memory_order` are the powers of n that its core costs.
+    `title` is the first line of its docstring. `time_order` and `memory_order` are the powers of n that its core costs, None
+    where there is no core.
     `computes` maps a normalisation to the function's name; implementations with equal names must give equal results.
     `compiles`: its first call builds code, which is timed apart. `opaque`: it hides its operators and what it keeps for backward from
     torch's hooks, so that neither can be counted. `synchronises`: its call waits for the device inside, so calls can't be queued.
@@ -31,17 +34,17 @@ class Facts:
 
     name: str
     title: str
-    time_order: int
-    memory_order: int
+    time_order: int | None
+    memory_order: int | None
     computes: dict[str, str]
     compiles: bool = False
     opaque: bool = False
     synchronises: bool = False
 
     @property
-    def family(self) -> str:
-        """By time: "quadratic" or "linear"."""
-        return "quadratic" if self.time_order == 2 else "linear"
+    def family(self) -> str | None:
+        """By time: "quadratic" or "linear"; None without a core."""
+        return None if self.time_order is None else "quadratic" if self.time_order == 2 else "linear"
 
 
 def _read(path: Path) -> Facts:
@@ -66,6 +69,14 @@ def implementations() -> dict[str, Facts]:
     """All implementations by name, in the order of their names."""
     paths = sorted(path for path in _FOLDER.glob("*.py") if not path.name.startswith("_") and path.stem not in _HELPERS)
     return {path.stem: _read(path) for path in paths}
+
+
+_NOTHING = Facts(WITHOUT, "no attention: a network as it is", None, None, {})
+
+
+def facts_of(name: str) -> Facts:
+    """The implementation `name`, or what stands in its place in a network without attention. Raises KeyError for neither."""
+    return _NOTHING if name == WITHOUT else implementations()[name]
 
 
 @cache

@@ -90,7 +90,12 @@ def _weights(case: Case) -> int:
 
 
 def of(case: Case, time_order: int, memory_order: int) -> Cost:
-    """The cost of `case` for an implementation whose time and memory grow with these powers of n."""
+    """The cost of `case` for an implementation whose time and memory grow with these powers of n.
+
+    Raises ValueError at scope "network": of that arithmetic knows the blocks alone (`fabench.position_cost`).
+    """
+    if case.scope == "network":
+        raise ValueError("the cost of a whole network does not follow from its shape")
     size = case.element_bytes
     mac = _PASSES[case.mode] * (_core_mac(case, time_order) + _projection_mac(case))
     q, kv, out = _elements(case)

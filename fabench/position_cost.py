@@ -14,7 +14,7 @@ from fabench import cost, positions
 from fabench.positions import MAX_DISPARITY, Attention, Position
 from fabench.schema import Case
 
-__all__ = ["PositionCost", "at", "table"]
+__all__ = ["BlocksCost", "PositionCost", "at", "of_network", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +75,40 @@ def table(
         )
         for position in positions.parse(network, words)
     ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksCost:
+    """What the blocks of a network cost together, which the network costs at least; the rest of it is not known to arithmetic.
+
+    `mac`, `flop`: products of the mode's passes. `weight_bytes`: of the blocks. `working_bytes`: the least that they take at the call's
+    peak; in inference the largest of them, in training what all keep for backward, and the largest at work. `check_bytes`: what the
+    float64 check of one of them takes. `largest_map`: where the largest n x n map is, and its bytes; None where there is no map.
+    """
+
+    mac: int
+    flop: int
+    weight_bytes: int
+    working_bytes: int
+    check_bytes: int
+    largest_map: tuple[str, int] | None
+
+
+def of_network(asked: Case, time_order: int | None, memory_order: int | None) -> BlocksCost:
+    """The cost of a case of scope "network" for an implementation of these powers of n; None and None without attention."""
+    parts = positions.blocks(asked)
+    if not parts or time_order is None or memory_order is None:
+        return BlocksCost(0, 0, 0, 0, 0, None)
+    costs = [cost.of(block, time_order, memory_order) for _, block in parts]
+    views = [position.views for position, _ in parts]
+    kept = [count * (one.saved_bytes or 0) for count, one in zip(views, costs, strict=True)]
+    maps = [(position.name, positions.map_bytes(block)) for position, block in parts]
+    mac = sum(count * one.mac for count, one in zip(views, costs, strict=True))
+    attention = positions.attention_of(asked, "")
+    weights = sum(positions.parameters(position, attention) for position, _ in parts)
+    return BlocksCost(
+        mac=mac, flop=2 * mac, weight_bytes=asked.element_bytes * weights,
+        working_bytes=max(one.working_bytes + sum(kept) - (one.saved_bytes or 0) for one in costs),
+        check_bytes=max(one.check_bytes for one in costs),
+        largest_map=max(maps, key=lambda item: item[1]) if memory_order == 2 else None,
+    )  # fmt: skip

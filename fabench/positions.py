@@ -1,15 +1,4 @@
-"""Where attention goes into the real networks: the paper's names, their places, and the shape of the map that each works on.
-
-    network     name            place in the network                stride   channels    axes of its positions
-    detection   res3            backbone.body.layer3                16       1024        h x w
-                res4            backbone.body.layer4                32       2048        h x w
-                fpn1 .. fpn5    backbone.fpn, level '0' .. 'pool'   4 .. 64  256         h x w
-    stereo      layer4          feature_extraction.layer4           4        128         h x w, each view on its own
-                volume          the cost volume, once aggregated    4        32          disparities / 4 x h x w
-
-A naming trap: the paper counts ResNet's stages from res1, so its res_i is torchvision's `layer_i`; others call res3 C4 and res4 C5.
-fpn1..fpn5 are P2..P6. Attention comes after the last block of the stage, and after the output of the feature pyramid (paper: arXiv
-1812.01243 v1; PSMNet: Chang and Chen, CVPR 2018).
+"""Attention at the places of `fabench.places`: the block that is inserted there, alone and in its network, as cases.
 
 No torch here: suites and reports speak of the same places as the networks that are built.
 """
@@ -17,44 +6,19 @@ No torch here: suites and reports speak of the same places as the networks that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fabench.case import Case
 from fabench.errors import UsageError
+from fabench.places import BACKBONES, MAX_DISPARITY, NETWORKS, POSITIONS, WITHOUT, Position, parse, written
 
 __all__ = [
-    "MAX_DISPARITY", "NETWORKS", "POSITIONS", "REFERENCE_SIZES", "Attention", "Position", "case", "map_bytes", "parameters", "parse",
+    "BACKBONES", "MAX_DISPARITY", "NETWORKS", "POSITIONS", "REFERENCE_SIZES", "WITHOUT", "Attention", "Position", "attention_of",
+    "blocks", "case", "map_bytes", "network_case", "parameters", "parse", "written",
 ]  # fmt: skip
 
-NETWORKS = ("detection", "stereo")
-MAX_DISPARITY = 192
 # Height and width of the input that the paper's figures follow from: Table 1's map sizes; PSMNet's training crop.
 REFERENCE_SIZES = {"detection": (896, 1280), "stereo": (256, 512)}
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place for attention. `stride`: of the map against the network's input; `channels` C of the map. `depth`: has a disparity axis."""
-
-    network: str
-    name: str
-    stride: int
-    channels: int
-    depth: bool = False
-
-    def space(self, height: int, width: int, max_disparity: int = MAX_DISPARITY) -> tuple[int, ...]:
-        """Sizes of the map's position axes for an input of this size in pixels, as the network sees it (resized and padded)."""
-        image = (math.ceil(height / self.stride), math.ceil(width / self.stride))
-        return (max_disparity // self.stride, *image) if self.depth else image
-
-
-_LEVELS = tuple(Position("detection", f"fpn{number}", 2 ** (number + 1), 256) for number in range(1, 6))
-POSITIONS: dict[str, tuple[Position, ...]] = {
-    "detection": (Position("detection", "res3", 16, 1024), Position("detection", "res4", 32, 2048), *_LEVELS),
-    "stereo": (Position("stereo", "layer4", 4, 128), Position("stereo", "volume", 4, 32, depth=True)),
-}
-_GROUPS = {"none": (), "fpn": tuple(level.name for level in _LEVELS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +36,6 @@ class Attention:
     identity: bool = False
 
 
-def parse(network: str, words: str | Iterable[str]) -> tuple[Position, ...]:
-    """The positions named, in the network's order: names, `fpn` (fpn1 to fpn5), `all` or `none`; a text may join several by commas.
-
-    Raises UsageError for a word that is no position of `network`.
-    """
-    known = {position.name: position for position in POSITIONS[network]}
-    wanted: set[str] = set()
-    for word in words.split(",") if isinstance(words, str) else words:
-        word = word.strip()
-        names = tuple(known) if word == "all" else _GROUPS.get(word, (word,))
-        if unknown := set(names) - set(known):
-            raise UsageError(
-                f"{sorted(unknown)[0][:40]!r} is no position in {network}; there are {', '.join(known)}, all and none"
-            )
-        wanted.update(names)
-    return tuple(position for position in POSITIONS[network] if position.name in wanted)
-
-
 def case(
     position: Position, attention: Attention, height: int, width: int, *,
     batch: int = 1, dtype: str = "float32", mode: str = "fwd", reprojection: bool = True, max_disparity: int = MAX_DISPARITY,
@@ -104,6 +50,48 @@ def case(
         n=math.prod(space), m=math.prod(space), batch=batch, heads=attention.heads,
         d_k=attention.d_k // attention.heads, d_v=position.channels // attention.heads, dtype=dtype, mode=mode, scope="module",
         space="x".join(map(str, space)), channels=position.channels, reprojection=reprojection, residual=True, pool=attention.pool,
+        network=position.network, positions=position.name, image=f"{height}x{width}",
+    )  # fmt: skip
+
+
+def network_case(
+    network: str, words: str, attention: Attention, height: int, width: int, *,
+    backbone: str | None = None, batch: int = 1, dtype: str = "float32", mode: str = "fwd",
+) -> Case:  # fmt: skip
+    """A whole network with `attention` at the positions that `words` name, as a case of scope "network"; by default in its usual form.
+
+    Without positions the attention plays no part, and the case has none of its fields. Raises UsageError for unknown words and for
+    channels that the heads don't divide, ValueError for fields that contradict each other.
+    """
+    chosen = parse(network, words)
+    for position in chosen:
+        _require_heads(position, attention)
+    same = Case(
+        n=height * width, m=height * width, batch=batch, dtype=dtype, mode=mode, scope="network", space=f"{height}x{width}", pool=1,
+        network=network, positions=WITHOUT, backbone=backbone or BACKBONES[network][0],
+    )  # fmt: skip
+    if not chosen:
+        return same
+    d_k = attention.d_k // attention.heads
+    return replace(
+        same, positions=written(network, chosen), heads=attention.heads, d_k=d_k, d_v=d_k, pool=attention.pool
+    )  # fmt: skip
+
+
+def attention_of(asked: Case, implementation: str) -> Attention:
+    """The block that a case of scope "network" has at each of its positions."""
+    assert asked.pool is not None
+    return Attention(implementation, asked.heads * asked.d_k, asked.heads, asked.pool)
+
+
+def blocks(asked: Case) -> tuple[tuple[Position, Case], ...]:
+    """Each position of a case of scope "network", and the block there alone: exactly the case that a suite measures by itself."""
+    assert asked.network is not None and asked.positions is not None
+    height, width = asked.dimensions
+    attention = attention_of(asked, WITHOUT)
+    return tuple(
+        (position, case(position, attention, height, width, batch=asked.batch, dtype=asked.dtype, mode=asked.mode))
+        for position in parse(asked.network, asked.positions)
     )  # fmt: skip
 
 

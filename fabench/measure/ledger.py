@@ -65,7 +65,7 @@ class Part:
 
 
 def held_by(subject: Subject, upstream: torch.Tensor | None) -> Held:
-    """The subject's inputs, its module's parameters and buffers, its padding mask, and the gradient that is sent back."""
+    """The subject's inputs, its module's parameters and buffers, its padding mask or targets, and the gradient that is sent back."""
     seen: dict[int, int] = {}
 
     def count(tensors: Iterable[torch.Tensor | None]) -> int:
@@ -78,7 +78,7 @@ def held_by(subject: Subject, upstream: torch.Tensor | None) -> Held:
     module = subject.module
     inputs = count(subject.inputs.leaves)
     parameters = 0 if module is None else count([*module.parameters(), *module.buffers()])
-    return Held(inputs, parameters, count((subject.inputs.padding, upstream)), frozenset(seen))
+    return Held(inputs, parameters, count((subject.inputs.padding, *subject.inputs.targets, upstream)), frozenset(seen))
 
 
 @dataclass

@@ -15,7 +15,6 @@ forward and backward, 5,487 while a compiler runs for seconds. Neither shows aga
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -58,7 +57,7 @@ def watch_first(device: Device, call: Callable[[], Result], watch: bool) -> Watc
 def measure_memory(device: Device, subject: Subject, opaque: bool, first_delta_bytes: int | None = None) -> Memory:
     """The memory of one more call. An opaque implementation hides its saved tensors from hooks, so their number is not known."""
     case = subject.case
-    upstream = subject.inputs.upstream(subject.output_shape) if case.needs_gradients else None
+    upstream = subject.upstream()
     held, watch = ledger.held_by(subject, upstream), ledger.Watch(subject, opaque)
     calls: list[Call] = []
     kept: tuple[int, int | None] = (0, 0)
@@ -80,7 +79,7 @@ def measure_memory(device: Device, subject: Subject, opaque: bool, first_delta_b
         peak_bytes=baseline + peak.delta_bytes,
         delta_bytes=peak.delta_bytes,
         input_bytes=subject.held_bytes,
-        output_bytes=case.element_bytes * math.prod(subject.output_shape),
+        output_bytes=sum(watch.output.values()) if subject.output_bytes is None else subject.output_bytes,
         first_delta_bytes=first_delta_bytes,
         saved_bytes=sum(watch.saved.values()) if case.needs_gradients and not opaque else None,
         rss_peak_bytes=_peak_resident() if resident else None,

@@ -28,7 +28,7 @@ class Subject:
 
     case: Case
     inputs: Inputs
-    forward: Callable[[], torch.Tensor]
+    forward: Callable[[], Any]
     wanted: tuple[torch.Tensor, ...]
     names: tuple[str, ...]
     module: torch.nn.Module | None
@@ -36,7 +36,11 @@ class Subject:
 
     def call(self) -> Callable[[], Any]:
         """The callable that is timed: one pass of the case's mode."""
-        return self.call_with(self.inputs.upstream(self.output_shape) if self.case.needs_gradients else None)
+        return self.call_with(self.upstream())
+
+    def upstream(self) -> torch.Tensor | None:
+        """The seeded gradient that is sent back; None in mode fwd."""
+        return self.inputs.upstream(self.output_shape) if self.case.needs_gradients else None
 
     def call_with(self, upstream: torch.Tensor | None) -> Callable[[], Any]:
         """The same with this gradient sent back; None in mode fwd."""
@@ -47,7 +51,7 @@ class Subject:
         output = self.forward()
         return lambda: torch.autograd.grad(output, self.wanted, upstream, retain_graph=True)
 
-    def _inference(self) -> torch.Tensor:
+    def _inference(self) -> Any:
         with torch.no_grad():
             return self.forward()
 
@@ -60,6 +64,11 @@ class Subject:
         channels = case.channels if case.reprojection else case.heads * case.d_v
         assert channels is not None
         return (case.batch, case.n, channels) if case.space is None else (case.batch, channels, *case.dimensions)
+
+    @property
+    def output_bytes(self) -> int | None:
+        """The forward's output; None where only a call can tell."""
+        return self.case.element_bytes * math.prod(self.output_shape)
 
     @property
     def touched_bytes(self) -> int:

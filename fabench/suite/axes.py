@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from fabench.catalogue import implementations
 from fabench.errors import SuiteError
+from fabench.places import BACKBONES, NETWORKS, POSITIONS, WITHOUT
 from fabench.schema import DTYPES, MASKS, MODES, NORMALISATIONS, SCALES, SCOPES
 from fabench.suite.ranges import layouts, whole_numbers
 from fabench.suite.words import clean, known, quote
 
-__all__ = ["AXES", "GROUPS", "HELD", "MODULE_ONLY", "Axis", "Level", "level", "merge"]
+__all__ = ["AXES", "GROUPS", "HELD", "MODULE_ONLY", "NETWORK_ONLY", "OF_POSITIONS", "Axis", "Level", "level", "merge"]
 
 _DEVICE = re.compile(r"[a-z]+(:[0-9]{1,4})?")
 
@@ -57,7 +58,15 @@ def _one_of(allowed: Sequence[str]) -> Callable[[object], list[str]]:
 
 def _implementations(value: object) -> list[str]:
     names = list(implementations())
-    return names if _words(value) == ["all"] else _one_of(names)(value)
+    return names if _words(value) == ["all"] else _one_of([*names, WITHOUT])(value)
+
+
+def _places(value: object) -> list[str]:
+    """Choices of positions, each of names joined by "+"; whether a network has them is seen once it is known."""
+    names = list(dict.fromkeys(position.name for network in NETWORKS for position in POSITIONS[network]))
+    words = _words(value)
+    _one_of([*names, "fpn", "all", WITHOUT])([part.strip() for word in words for part in word.split("+")])
+    return words
 
 
 def _devices(value: object) -> list[str]:
@@ -118,9 +127,15 @@ AXES: dict[str, Reader] = {
     "reprojection": _booleans,
     "residual": _booleans,
     "pool": whole_numbers,
+    "network": _one_of(NETWORKS),
+    "backbone": _one_of([backbone for network in NETWORKS for backbone in BACKBONES[network]]),
+    "positions": _places,
 }
 HELD: dict[str, Reader] = {"tokens": whole_numbers, "d_k_total": whole_numbers, "d_v_total": whole_numbers}
 MODULE_ONLY = ("channels", "reprojection", "residual", "pool")
+NETWORK_ONLY = ("network", "backbone", "positions")
+# What a network's positions decide, or what its blocks come in one form of.
+OF_POSITIONS = ("channels", "reprojection", "residual", "m", "d_v", "d_v_total", "normalisation", "scale", "mask")
 GROUPS = (("n", "image", "video"), ("batch", "tokens"), ("d_k", "d_k_total"), ("d_v", "d_v_total"))
 
 

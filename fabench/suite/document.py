@@ -12,7 +12,7 @@ from typing import Any
 from fabench.errors import SuiteError
 from fabench.schema import Cell
 from fabench.suite import axes, settings
-from fabench.suite.axes import AXES, HELD, MODULE_ONLY, Level
+from fabench.suite.axes import AXES, HELD, MODULE_ONLY, NETWORK_ONLY, OF_POSITIONS, Level
 from fabench.suite.expression import Expression
 from fabench.suite.grid import MOST_CELLS, Grid
 from fabench.suite.model import Suite
@@ -23,6 +23,12 @@ __all__ = ["MOST_BYTES", "asked_again", "parse"]
 MOST_BYTES = 2**18
 
 _KEYS = ("title", "description", "axes", "grid", "hold", "skip", "expect", "measure", "budget")
+# Axes that may change nothing: why, and what to do about it. The first that fits is said.
+_UNUSED = (
+    (NETWORK_ONLY, "belongs to a network, which is not asked for", "drop it, or set network and scope = 'network'"),
+    (MODULE_ONLY, "belongs to scope module, which is not asked for", "drop it, or set scope = 'module'"),
+    (OF_POSITIONS, "follows from the positions of the network", "drop it, or give a [[grid]] without network"),
+)
 _DEEPEST = 8
 _MOST_RULES = 1000
 
@@ -164,11 +170,10 @@ def _level(file: str, prefix: str, table: Mapping[str, object], hold: object) ->
 
 
 def _refuse_unused(file: str, grids: list[Grid], given: Level) -> None:
-    for name in MODULE_ONLY:
-        if name in given and not any(grid.uses(name) for grid in grids):
-            raise SuiteError(
-                file, given[name].key, "belongs to scope module, which is not asked for", "drop it, or set scope = 'module'"
-            )
+    for names, problem, mend in _UNUSED:
+        for name in names:
+            if name in given and not any(grid.uses(name) for grid in grids):
+                raise SuiteError(file, given[name].key, problem, mend)
 
 
 def _cells(file: str, grids: list[Grid]) -> tuple[Cell, ...]:
@@ -180,4 +185,8 @@ def _cells(file: str, grids: list[Grid]) -> tuple[Cell, ...]:
                 raise SuiteError(
                     file, grid.key, f"makes more than {MOST_CELLS} cells with the grids before it", "give its axes fewer values"
                 )
+    if not cells:
+        raise SuiteError(
+            file, "", "asks for no cell", "positions other than none need an implementation, and scope module positions"
+        )
     return tuple(cells)

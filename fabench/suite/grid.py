@@ -2,19 +2,24 @@
 
 The order is by n ascending, then case by case with all implementations of a case side by side, so that a machine whose speed drifts
 treats them alike.
+
+With `network`, `image` is what the network gets, and scope "module" is the block alone at each single position that `positions` name, on
+its map: that decides channels and d_v. A network without attention is one cell, whatever implementations, heads and widths are asked for.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fabench.errors import SuiteError
+from fabench import positions
+from fabench.errors import SuiteError, UsageError
+from fabench.places import WITHOUT
 from fabench.schema import Case, Cell
-from fabench.suite.axes import MODULE_ONLY, Axis, Level
+from fabench.suite.axes import MODULE_ONLY, NETWORK_ONLY, OF_POSITIONS, Axis, Level
 from fabench.suite.ranges import LARGEST
 
 __all__ = ["MOST_CELLS", "Grid"]
@@ -24,9 +29,11 @@ MOST_CELLS = 100_000
 _DEFAULTS: dict[str, Any] = {
     "implementation": None, "device": "auto", "m": None, "batch": 1, "heads": 1, "d_k": 64, "d_v": None, "dtype": "float32",
     "mode": "fwd", "normalisation": "softmax", "scale": "1/sqrt(d_k)", "mask": "none", "scope": "core",
-    "channels": None, "reprojection": True, "residual": True, "pool": 1,
+    "channels": None, "reprojection": True, "residual": True, "pool": 1, "network": None, "backbone": None, "positions": WITHOUT,
 }  # fmt: skip
-_CASE_AXES = ("m", "batch", "heads", "d_k", "d_v", "dtype", "mode", "normalisation", "scale", "mask", "scope", *MODULE_ONLY)
+_CASE_AXES = (
+    "m", "batch", "heads", "d_k", "d_v", "dtype", "mode", "normalisation", "scale", "mask", "scope", *MODULE_ONLY, *NETWORK_ONLY,
+)  # fmt: skip
 # A held total: the axis it decides, and the one that divides it.
 _HELD = {"tokens": ("batch", "n"), "d_k_total": ("d_k", "heads"), "d_v_total": ("d_v", "heads")}
 
@@ -48,18 +55,23 @@ class Grid:
         if count > MOST_CELLS:
             raise SuiteError(self.file, self.key, f"makes {count} cells, more than {MOST_CELLS}", "give its axes fewer values")
         for (n, space), *values in itertools.product(sizes, *axes.values()):
-            case = self._case(n, space, dict(zip(_CASE_AXES, values, strict=True)))
-            yield from (Cell(name, device, case) for device in devices for name in names)
+            for case in self._cases(n, space, dict(zip(_CASE_AXES, values, strict=True))):
+                yield from (Cell(name, device, case) for device in devices for name in _answering(case, names))
 
     def uses(self, name: str) -> bool:
         """Whether the axis `name` changes anything here."""
-        return name not in MODULE_ONLY or "module" in self._values("scope")
+        scopes = set(self._values("scope"))
+        if name in NETWORK_ONLY:
+            return "network" in self.axes and bool(scopes & ({"network"} if name == "backbone" else {"network", "module"}))
+        if "network" in self.axes and name in OF_POSITIONS:
+            return False
+        return name not in MODULE_ONLY or bool(scopes & ({"network", "module"} if name == "pool" else {"module"}))
 
     def _values(self, name: str) -> list[Any]:
         for held, (decided, _) in _HELD.items():
             if decided == name and held in self.axes:
                 return list(self.axes[held].values)
-        if name in MODULE_ONLY and "module" not in self._values("scope"):
+        if name in (*MODULE_ONLY, *NETWORK_ONLY) and not self.uses(name):
             return [None]
         return list(self.axes[name].values) if name in self.axes else [_DEFAULTS[name]]
 
@@ -72,6 +84,8 @@ class Grid:
             raise SuiteError(self.file, self.key, "has no n, image or video", "add for example n = '1024..65536x2'")
         if "implementation" not in self.axes:
             raise SuiteError(self.file, self.key, "has no implementation", "add for example implementation = 'all'")
+        if "network" in self.axes and name != "image":
+            raise SuiteError(self.file, self.axes[name].key, "is no input of a network", "give image = '480x640' in its place")
         if name == "n":
             return [(n, None) for n in sorted(self.axes[name].values)]
         sizes = [(math.prod(sides), "x".join(map(str, sides))) for sides in self.axes[name].values]
@@ -79,23 +93,31 @@ class Grid:
             raise SuiteError(self.file, self.axes[name].key, "has a layout of more than 2^40 positions", "give smaller sides")
         return sorted(sizes, key=lambda size: size[0])
 
-    def _case(self, n: int, space: str | None, values: dict[str, Any]) -> Case:
-        values |= {"n": n, "m": n if values["m"] is None else values["m"]}
+    def _cases(self, n: int, space: str | None, values: dict[str, Any]) -> list[Case]:
+        """The case; of a network's blocks, one for each position."""
         for held, (decided, divisor) in _HELD.items():
             if held in self.axes:
-                values[decided] = self._share(self.axes[held], held, values[decided], divisor, values[divisor])
-        if values["d_v"] is None:
-            values["d_v"] = values["d_k"]
-        if values["scope"] == "core":
-            values |= dict.fromkeys(MODULE_ONLY)
-        elif values["channels"] is None:
-            values["channels"] = values["heads"] * values["d_v"]
+                values[decided] = self._share(self.axes[held], held, values[decided], divisor, {"n": n, **values}[divisor])
         try:
-            return Case(space=space, **values)
-        except ValueError as error:
+            if "network" in self.axes:
+                return self._of_network(str(space), values)
+            return [_alone(n, space, values)]
+        except (UsageError, ValueError) as error:
             raise SuiteError(
                 self.file, self._key_of(str(error), values), str(error), "change it, or give such cases a [[grid]] of their own"
             ) from None
+
+    def _of_network(self, space: str, values: Mapping[str, Any]) -> list[Case]:
+        network, words, scope = values["network"], values["positions"], values["scope"]
+        if scope == "core":
+            raise ValueError("scope is core, but the parts of a network are modules")
+        attention = positions.Attention(WITHOUT, values["heads"] * values["d_k"], values["heads"], values["pool"])
+        height, width = (int(side) for side in space.split("x"))
+        given = {name: values[name] for name in ("batch", "dtype", "mode")}
+        if scope == "network":
+            return [positions.network_case(network, words, attention, height, width, backbone=values["backbone"], **given)]
+        positions.network_case(network, words, attention, height, width)  # which refuses an image that the network can't get
+        return [positions.case(one, attention, height, width, **given) for one in positions.parse(network, words)]
 
     def _share(self, axis: Axis, held: str, total: int, divisor: str, parts: int) -> int:
         if total % parts:
@@ -109,5 +131,23 @@ class Grid:
 
     def _key_of(self, problem: str, values: Mapping[str, Any]) -> str:
         """The key to mend: the first axis in the message that this suite sets."""
-        words = problem.replace(",", " ").split()
+        words = problem.replace(",", " ").replace(":", " ").split()
         return next((self.axes[word].key for word in words if word in values and word in self.axes), self.key)
+
+
+def _alone(n: int, space: str | None, values: dict[str, Any]) -> Case:
+    values |= {"n": n, "m": n if values["m"] is None else values["m"], **dict.fromkeys(NETWORK_ONLY)}
+    if values["d_v"] is None:
+        values["d_v"] = values["d_k"]
+    if values["scope"] == "core":
+        values |= dict.fromkeys(MODULE_ONLY)
+    elif values["channels"] is None:
+        values["channels"] = values["heads"] * values["d_v"]
+    return Case(space=space, **values)
+
+
+def _answering(case: Case, names: Sequence[str]) -> list[str]:
+    """Which of these implementations the case is for; without attention none of them, and just once what stands in their place."""
+    if case.positions == WITHOUT:
+        return [WITHOUT]
+    return [name for name in names if name != WITHOUT]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import TypeAlias
 
-from fabench.catalogue import implementations
+from fabench.catalogue import facts_of
 from fabench.schema import Case, Cell, Record, Status
 from fabench.suite import Planned
 
@@ -19,9 +20,13 @@ _LIMITS = {
 }
 
 
-def _series(cell: Cell) -> tuple[str, str, Case]:
+_ALIKE = tuple(field.name for field in fields(Case) if field.name not in ("n", "m", "space", "image"))
+_Series: TypeAlias = tuple[object, ...]
+
+
+def _series(cell: Cell) -> _Series:
     """What stays the same while n grows."""
-    return cell.implementation, cell.device, replace(cell.case, n=1, m=1, space=None)
+    return cell.implementation, cell.device, *(getattr(cell.case, name) for name in _ALIKE)
 
 
 def _size(cell: Cell) -> int:
@@ -37,7 +42,7 @@ class Schedule:
     """Hands out cells in the planned order; learns from each record which later ones can't run."""
 
     def __init__(self, planned: Sequence[Planned], done: Iterable[Record]) -> None:
-        self._limits: dict[tuple[str, str, Case], tuple[Cell, str]] = {}
+        self._limits: dict[_Series, tuple[Cell, str]] = {}
         self._lost: dict[str, Cell] = {}
         self._out_of_time: str | None = None
         finished = set()
@@ -85,7 +90,7 @@ class Schedule:
 
 def skipped(cell: Cell, reason: str) -> Record:
     """The record of a cell that is not run. What it would have computed is known all the same."""
-    facts = implementations()[cell.implementation]
+    facts = facts_of(cell.implementation)
     return Record(
         cell=cell,
         status=Status.SKIPPED,
