@@ -45,7 +45,7 @@ COLUMNS = (*_IDENTITY, *_TIME, *_TIMING, *_MEMORY, *_OTHER)
 # Columns that hold objects (texts, flags, tuples), with None where there is nothing; all others hold numbers.
 _OBJECTS = {
     "cell_id", "implementation", "device", "dtype", "mode", "normalisation", "scale", "mask", "scope", "space", "reprojection",
-    "residual", "kind", "family", "stopped_by", "cache", "clock", "grade", "warnings", "samples_s", *_TEXT_TAIL,
+    "residual", "network", "positions", "backbone", "image", "kind", "family", "stopped_by", "cache", "clock", "grade", "warnings", "samples_s", *_TEXT_TAIL,
 }  # fmt: skip
 _INTEGERS = {"n", "m", "batch", "heads", "d_k", "d_v", "samples"}
 _FAMILY = {2: "quadratic", 1: "linear", None: None}
@@ -175,7 +175,11 @@ def _checks(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _predictions(cells: Sequence[Cell], time: Sequence[int | None], memory: Sequence[int | None]) -> dict[str, Any]:
-    known = [None if t is None or m is None else _cost(cell.case, t, m) for cell, t, m in zip(cells, time, memory, strict=True)]
+    """A network's cost does not follow from its shape: see `position_cost` for that of its blocks."""
+    known = [
+        None if t is None or m is None or cell.case.scope == "network" else _cost(cell.case, t, m)
+        for cell, t, m in zip(cells, time, memory, strict=True)
+    ]
     found = _fields(known, ("working_bytes", "saved_bytes", "flop", "compulsory_bytes"))
     return dict(zip(_PREDICTED, found.values(), strict=True))
 
