@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -147,7 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--disturb", choices=KINDS, default="none")
         command.add_argument("--first-seed", type=int, default=1)
     commands.choices["run"].add_argument("--gates", type=int, default=60)
-    commands.choices["run"].add_argument("gate_options", nargs="*", help="after --: more options of `fabench gate`")
+    commands.choices["run"].add_argument(
+        "--gate-options", type=shlex.split, default=[], help="more options of `fabench gate`, as one text"
+    )
     commands.choices["vary"].add_argument("--pairs", type=int, default=12)
     commands.choices["vary"].add_argument("--cells", type=int, default=6, help="so many of the suite's, evenly spread")
     commands.choices["vary"].add_argument(

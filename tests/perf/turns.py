@@ -10,6 +10,7 @@ import math
 import os
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ __all__ = ["DESIGNS", "VARIANTS", "Design", "Taken", "Variant", "read", "take"]
 
 _KEPT_BACK = 0.8  # as in `fabench.sweep.duet`
 _TIMEOUT_S = 60.0
-_UNPINNED = "import os; os.environ.pop('FABENCH_PROCESSORS', None); from fabench.measure.server import main; main()"
+_UNPINNED = '#!/bin/sh\nunset FABENCH_PROCESSORS\nexec "{python}" "$@"\n'
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,12 @@ DESIGNS = (
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings of both sides' processes; `measure` replaces the suite's, `environment` is added, `command` starts another server."""
+    """Settings of both sides' processes; `measure` replaces the suite's, `environment` is added, `pinned` to processors or not."""
 
     name: str
     measure: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    command: tuple[str, ...] = (sys.executable, "-m", "fabench.measure.server")
+    pinned: bool = True
 
 
 VARIANTS = (
@@ -67,7 +68,7 @@ VARIANTS = (
     Variant("malloc as it is", {"allocator": "system"}),
     Variant("huge pages for malloc", environment={"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
     Variant("two threads", {"threads": 2}),
-    Variant("not pinned to a processor", command=(sys.executable, "-c", _UNPINNED)),
+    Variant("not pinned to a processor", pinned=False),
 )
 
 
@@ -123,26 +124,45 @@ def _added(settings: Mapping[str, str]) -> Iterator[None]:
 def _launch(
     cells: Sequence[Cell], measure: Measure, tree: Path, variant: Variant, pair: int, order: random.Random
 ) -> Iterator[Taken]:
-    sides = [Side(name, tree, measure, command=variant.command) for name in ("base", "head")]
-    try:
-        with _added(variant.environment):
+    with _interpreter(variant.pinned) as python, _added(variant.environment):
+        sides = [Side(name, tree, measure, python=python) for name in ("base", "head")]
+        try:
             for side in sides:
                 side.start()
-        for cell in cells:
-            mixed = order.sample(sides, 2)
-            for side in mixed:
-                side.begin(Job(cell, measure), _TIMEOUT_S)
-            for side in mixed:
-                side.prepared()
-            call_s = max(min(side.ping(1, 0).seconds for _ in range(3)) for side in mixed)
-            designs = list(DESIGNS) if variant is VARIANTS[0] else list(DESIGNS[:1])
-            for design in order.sample(designs, len(designs)):
-                yield _turns(mixed, cell.id, pair, variant.name, design, call_s)
-            for side in mixed:
-                side.finish()
-    finally:
-        for side in sides:
-            side.close()
+            yield from _cells(cells, measure, sides, variant, pair, order)
+        finally:
+            for side in sides:
+                side.close()
+
+
+@contextmanager
+def _interpreter(pinned: bool) -> Iterator[Path | None]:
+    """None for this one; where processes are not to be pinned, a script that forgets the processors and becomes it."""
+    if pinned:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "python"
+        script.write_text(_UNPINNED.format(python=sys.executable), encoding="ascii")
+        script.chmod(0o700)
+        yield script
+
+
+def _cells(
+    cells: Sequence[Cell], measure: Measure, sides: Sequence[Side], variant: Variant, pair: int, order: random.Random
+) -> Iterator[Taken]:
+    for cell in cells:
+        mixed = order.sample(sides, 2)
+        for side in mixed:
+            side.begin(Job(cell, measure), _TIMEOUT_S)
+        for side in mixed:
+            side.prepared()
+        call_s = max(min(side.ping(1, 0).seconds for _ in range(3)) for side in mixed)
+        designs = list(DESIGNS) if variant is VARIANTS[0] else list(DESIGNS[:1])
+        for design in order.sample(designs, len(designs)):
+            yield _turns(mixed, cell.id, pair, variant.name, design, call_s)
+        for side in mixed:
+            side.finish()
 
 
 def _turns(sides: Sequence[Side], cell: str, pair: int, variant: str, design: Design, call_s: float) -> Taken:
