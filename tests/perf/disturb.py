@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["KINDS", "Disturbance", "disturbed", "main", "schedule"]
+__all__ = ["KINDS", "Disturbance", "bounded_bytes", "disturbed", "main", "schedule"]
 
 KINDS = ("none", "process", "bursts", "memory")
 
@@ -130,14 +130,18 @@ def _spin(seconds: float, parent: int) -> bool:
 
 def _walk(seed: int, parent: int) -> None:
     """Writes over its blocks in random order."""
-    size = min(_MOST_BYTES, int(_SHARE * _available_bytes()))
-    blocks = np.zeros((max(1, size // _BLOCK_BYTES), _BLOCK_BYTES // 8))
+    blocks = np.zeros((bounded_bytes(_available_bytes()) // _BLOCK_BYTES, _BLOCK_BYTES // 8))
     rng = np.random.default_rng(seed)
     while True:
         for block in rng.permutation(len(blocks)):
             blocks[block] += 1.0
             if os.getppid() != parent:
                 return
+
+
+def bounded_bytes(available_bytes: int) -> int:
+    """What the walker takes of memory that is available: whole blocks, one at least."""
+    return max(_BLOCK_BYTES, min(_MOST_BYTES, int(_SHARE * available_bytes)) // _BLOCK_BYTES * _BLOCK_BYTES)
 
 
 def _available_bytes() -> int:

@@ -10,7 +10,6 @@ import math
 import os
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,8 @@ __all__ = ["DESIGNS", "VARIANTS", "Design", "Taken", "Variant", "read", "take"]
 
 _KEPT_BACK = 0.8  # as in `fabench.sweep.duet`
 _TIMEOUT_S = 60.0
-_UNPINNED = '#!/bin/sh\nunset FABENCH_PROCESSORS\nexec "{python}" "$@"\n'
+_SERVER = (sys.executable, "-m", "fabench.measure.server")
+_UNPINNED = "import os; os.environ.pop('FABENCH_PROCESSORS', None); from fabench.measure.server import main; main()"
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ DESIGNS = (
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings of both sides' processes; `measure` replaces the suite's, `environment` is added, `pinned` to processors or not."""
+    """Settings of both sides' processes; `measure` replaces the suite's, `environment` is added, `command` starts them."""
 
     name: str
     measure: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    pinned: bool = True
+    command: tuple[str, ...] = _SERVER
 
 
 VARIANTS = (
@@ -68,7 +68,7 @@ VARIANTS = (
     Variant("malloc as it is", {"allocator": "system"}),
     Variant("huge pages for malloc", environment={"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
     Variant("two threads", {"threads": 2}),
-    Variant("not pinned to a processor", pinned=False),
+    Variant("not pinned to a processor", command=(sys.executable, "-c", _UNPINNED)),
 )
 
 
@@ -124,8 +124,8 @@ def _added(settings: Mapping[str, str]) -> Iterator[None]:
 def _launch(
     cells: Sequence[Cell], measure: Measure, tree: Path, variant: Variant, pair: int, order: random.Random
 ) -> Iterator[Taken]:
-    with _interpreter(variant.pinned) as python, _added(variant.environment):
-        sides = [Side(name, tree, measure, python=python) for name in ("base", "head")]
+    with _added(variant.environment):
+        sides = [Side(name, tree, measure, command=variant.command) for name in ("base", "head")]
         try:
             for side in sides:
                 side.start()
@@ -133,19 +133,6 @@ def _launch(
         finally:
             for side in sides:
                 side.close()
-
-
-@contextmanager
-def _interpreter(pinned: bool) -> Iterator[Path | None]:
-    """None for this one; where processes are not to be pinned, a script that forgets the processors and becomes it."""
-    if pinned:
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "python"
-        script.write_text(_UNPINNED.format(python=sys.executable), encoding="ascii")
-        script.chmod(0o700)
-        yield script
 
 
 def _cells(
