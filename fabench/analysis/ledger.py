@@ -70,9 +70,11 @@ class Line:
 
 
 def lines_of(record: Record) -> tuple[Line, ...] | None:
-    """The record's ledger line by line; None without a ledger, or where the record does not say how its memory grows."""
+    """The record's ledger line by line; None without a ledger, for a whole network, or where it is not said how memory grows."""
     memory, case = record.memory, record.cell.case
     if memory is None or memory.ledger is None or record.time_order is None or record.memory_order is None:
+        return None
+    if case.scope == "network":
         return None
     book, known = memory.ledger, cost.of(case, record.time_order, record.memory_order)
     sizes = rules.Sizes(case, record.time_order, record.memory_order)

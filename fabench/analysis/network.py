@@ -173,7 +173,7 @@ def _overheads(
                 added_s=_less(cell.time and cell.time.value, without and without.time and without.time.value),
                 added_bytes=_less(cell.memory_bytes, without and without.memory_bytes),
                 blocks_s=_together(cell, alone),
-            )  # fmt: skip
+            )
         )
     return found
 

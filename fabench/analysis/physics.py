@@ -72,7 +72,7 @@ class Facts:
     def product(self, dtype: str, scope: str) -> Rate | None:
         """The fastest that products of a case can be."""
         own = self.products.get(dtype)
-        if own is None or self.kind == "cpu" or scope != "module" or dtype != "float32":
+        if own is None or self.kind == "cpu" or scope == "core" or dtype != "float32":
             return own
         tensor = [Rate(known.per_s / 2, known.source) for name, known in self.products.items() if name in _HALVES]
         return max([own, *tensor], key=lambda known: known.per_s)
@@ -142,13 +142,16 @@ def _sheet(name: str) -> tuple[Rate | None, dict[str, Rate]]:
 def excess(case: Case, orders: tuple[int, int], flop: int | None, time_s: float, cached: bool, facts: Facts) -> str:
     """Of which peak `time_s` claims how much, where that is impossible; else "". `orders`: powers of n in time and memory.
 
-    `cached`: the cache was hot. `flop` counted by torch, None or 0 where it counted none: then the predicted ones.
+    `cached`: the cache was hot. `flop` counted by torch, None or 0 where it counted none: then the predicted ones. Of a whole network
+    nothing is predicted: only its counted products can be too fast.
     """
-    known = _cost(case, *orders)
+    known = None if case.scope == "network" else _cost(case, *orders)
     product = facts.product(case.dtype, case.scope)
-    reached = share(flop or known.flop, time_s)
+    reached = share(flop or (known and known.flop), time_s)
     if product is not None and reached is not None and reached > TOLERANCE * product.per_s:
         return f"{reached / product.per_s:.0%} of {product.source} matrix-product peak"
+    if known is None:
+        return ""
     moved = known.compulsory_bytes - (facts.spared_bytes if cached else 0)
     reached = share(moved, time_s)
     if facts.copy is not None and reached is not None and reached > TOLERANCE * _reads(case, known, facts) * facts.copy.per_s:
@@ -176,6 +179,8 @@ def missing(case: Case, facts: Facts) -> str:
 
 
 def spared_share(case: Case, orders: tuple[int, int], time_s: float, facts: Facts) -> float | None:
-    """How long it takes to read from memory what a hot cache spared, as a share of `time_s`; None where the bandwidth is not known."""
+    """How long it takes to read from memory what a hot cache spared, as a share of `time_s`; None where the bandwidth is not known, or the traffic."""
+    if case.scope == "network":
+        return None
     spared = min(_cost(case, *orders).compulsory_bytes, facts.spared_bytes)
     return None if facts.copy is None else share(spared, facts.copy.per_s * time_s)

@@ -62,7 +62,7 @@ NOTES: dict[str, tuple[str, ...]] = {
         "d_k = 32, 64 and 128: box AP 40.4, 40.6 and 40.3 (v1).",
         "Heads: 1, 2, 4 and 8 at all seven positions, box AP 41.2, 41.0, 40.7 and 40.7 (v1); 1, 8 and 32 at res3, 40.2, 40.3 and 40.4 (blog).",
         "Normalisation at res3: none NaN, scaling 40.2 / 35.9, softmax 40.2 / 36.0 (blog).",
-        "Backbones with all seven: ResNet-50 41.2 / 36.7, ResNet-101 43.1 / 37.9, ResNeXt-101 44.9 / 39.5 (blog); v1 has 45.9 in one table and 44.9 in another.",
+        "Backbones with all seven: ResNet-50 41.2 / 36.7, ResNet-101 43.1 / 37.9, ResNeXt-101 44.9 / 39.5 (v1; box 45.9 in its Table 5).",
     ),
     "stereo": (),
 }  # fmt: skip

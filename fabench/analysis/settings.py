@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from fabench.places import WITHOUT
 from fabench.schema import Case, Cell
 
 __all__ = ["kind", "settings"]
@@ -42,6 +43,7 @@ def _alike(cell: Cell) -> tuple[object, ...]:
     return (
         cell.device, case.heads, case.d_k, case.d_v, case.dtype, case.mode, case.normalisation, case.scale, case.mask,
         case.scope, case.channels, case.reprojection, case.residual, case.pool,
+        *((case.network, case.backbone, case.positions) if case.scope == "network" else ()),
     )  # fmt: skip
 
 
@@ -78,6 +80,22 @@ def _held_keys(cases: Iterable[Case]) -> bool:
 
 
 def _text(case: Case, device: str, batch: str, keys: str, layout: str) -> str:
+    if case.scope == "network":
+        inserted = (
+            []
+            if case.positions == WITHOUT
+            else [f"h={case.heads}", f"d_k={case.d_k}", "" if case.pool == 1 else f"pool={case.pool}"]
+        )
+        parts = [
+            case.scope,
+            str(case.network),
+            str(case.backbone),
+            str(case.positions),
+            _SHORT_DTYPE[case.dtype],
+            case.mode,
+            batch,
+        ]
+        return _DOT.join(part for part in (*parts, *inserted, device) if part)
     widths = [f"d={case.d_k}"] if case.d_k == case.d_v else [f"dk={case.d_k}", f"dv={case.d_v}"]
     module = []
     if case.scope == "module":
