@@ -8,7 +8,7 @@ A change is put into one cell, each in turn: head's seconds multiplied, which is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,24 +85,27 @@ def _each_slowed(head: Floats, effect: float) -> Iterator[tuple[int, Floats]]:
         yield cell, changed
 
 
-def power_planted(launches: Launches, planted: Planted, rule: Rule, reading: str, seed: int = 0) -> Estimate | None:
-    """The share of comparisons that alarm in the cell with planted work, whose launches are put in the place of the gates'.
+def power_planted(launches: Launches, planted: Sequence[Planted], rule: Rule, reading: str, seed: int = 0) -> Estimate | None:
+    """The share of comparisons that alarm in the cell with planted work, whose launches are put in the place of the gates'; over all such cells.
 
     Interleaved, both sides come from the planted pairs; as stored, only head does. Each comparison has planted launches drawn at random,
     without repeats inside it; so the interval, over the gates, does not contain that the planted launches are few.
     """
     found = units(launches, rule.launches, reading)
-    if not found or len(planted.base) < rule.launches:
+    if not found or any(len(one.base) < rule.launches for one in planted):
         return None
-    cell = launches.cells.index(planted.cell)
     rng = np.random.default_rng(seed)
-    hits = []
-    for one in found:
-        base, head = launches.base[one.base], launches.head[one.head]
-        rows = rng.choice(len(planted.base), rule.launches, replace=False)
-        head[:, cell] = planted.head[rows]
-        if reading == "interleaved":
-            base[:, cell] = planted.base[rows]
-        judged = (base, head) if rule.joint else (base[:, [cell]], head[:, [cell]])
-        hits.append(bool(rule.alarms(*judged)[cell if rule.joint else 0]))
-    return clustered(np.array(hits, dtype=np.float64), _clusters(found))
+    shares = [np.mean([_found(launches, one, slowed, rule, reading, rng) for slowed in planted]) for one in found]
+    return clustered(np.array(shares), _clusters(found))
+
+
+def _found(launches: Launches, unit: Unit, slowed: Planted, rule: Rule, reading: str, rng: np.random.Generator) -> bool:
+    cell = launches.cells.index(slowed.cell)
+    base, head = launches.base[unit.base], launches.head[unit.head]
+    rows = rng.choice(len(slowed.base), rule.launches, replace=False)
+    head[:, cell] = slowed.head[rows]
+    if reading == "interleaved":
+        base[:, cell] = slowed.base[rows]
+    if rule.joint:
+        return bool(rule.alarms(base, head)[cell])
+    return bool(rule.alarms(base[:, [cell]], head[:, [cell]])[0])

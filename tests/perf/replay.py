@@ -67,7 +67,7 @@ def replay(ratios: Floats, rule: Rule) -> Replayed:
 
 
 def replays(
-    launches: Launches, rule: Rule, costs: Costs, gates: int, effect: float = 0.0, planted: Planted | None = None,
+    launches: Launches, rule: Rule, costs: Costs, gates: int, effect: float = 0.0, planted: Sequence[Planted] = (),
     swapped: bool = False, seed: int = 0,
 ) -> Tally:  # fmt: skip
     """So many gates. Alarms and power have intervals over the stored gates that the pairs are of; see `_interval`.
@@ -78,7 +78,7 @@ def replays(
     rng = np.random.default_rng(seed)
     found = _drawn(launches, rule, gates, effect, planted, rng, swapped)
     cells_s = np.array([costs.cells_s[cell] for cell in launches.cells])
-    changed = effect > 0 or planted is not None
+    changed = effect > 0 or bool(planted)
     alarms, seen = _hits(found)
     outer = [
         _hits(_drawn(_resampled(launches, rng), rule, max(1, gates // 20), effect, planted, rng, swapped)) for _ in range(_OUTER)
@@ -104,7 +104,7 @@ def _resampled(launches: Launches, rng: np.random.Generator) -> Launches:
 
 
 def _drawn(
-    launches: Launches, rule: Rule, gates: int, effect: float, planted: Planted | None, rng: np.random.Generator, swapped: bool
+    launches: Launches, rule: Rule, gates: int, effect: float, planted: Sequence[Planted], rng: np.random.Generator, swapped: bool
 ) -> list[tuple[int | None, Replayed]]:
     """Gates with the cell that was changed in them, None where none was."""
     ratios, last = launches.ratios, rule.looks[-1]
@@ -113,9 +113,10 @@ def _drawn(
         pairs: Ints = rng.integers(0, ratios.shape[1], last)
         data = ratios[:, pairs] * (rng.choice([-1.0, 1.0], last) if swapped else 1.0)
         cell = None
-        if planted is not None:
-            cell = launches.cells.index(planted.cell)
-            data[cell] = rng.choice(planted.ratios, last)
+        if planted:
+            slowed = planted[number % len(planted)]
+            cell = launches.cells.index(slowed.cell)
+            data[cell] = rng.choice(slowed.ratios, last)
         elif effect:
             cell = number % len(launches.cells)
             data[cell] += math.log1p(effect)

@@ -58,7 +58,9 @@ def spreads(measures: Mapping[str, Numbers], standard: str) -> list[Spread]:
     found = []
     for name, one in measures.items():
         value = _pooled(one.ratios)
-        times = None if name == standard else _estimate(value / reference, draws[name] / draws[standard])
+        with np.errstate(divide="ignore", invalid="ignore"):  # few pairs may be drawn all alike
+            ratios = draws[name] / draws[standard]
+        times = None if name == standard else _estimate(value / reference, ratios)
         middle = float(np.median(one.ratios.std(axis=1, ddof=1)))
         found.append(Spread(name, one.ratios.shape[1], _estimate(value, draws[name]), middle, times))
     return found

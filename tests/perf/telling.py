@@ -67,15 +67,25 @@ def _facts(found: Condition) -> str:
     )
 
 
+def _planted(found: Condition, asked: float) -> list[Planted]:
+    return [one for one in found.planted if math.isclose(one.asked, asked)]
+
+
+def _head(asked: float, planted: Sequence[Planted]) -> str:
+    """A column of planted work: what was asked for and what its pairs measured."""
+    measured = [one.measured for one in planted]
+    cells = f"in {len(planted)} cells, " if len(planted) > 1 else ""
+    span = f"{min(measured):+.1%}" + (f" to {max(measured):+.1%}" if len(measured) > 1 else "")
+    return f"{asked:.0%} planted ({cells}measured {span}, {sum(len(one.base) for one in planted)} pairs)"
+
+
 def table(conditions: Sequence[Condition], gates: int) -> str:
     """Every rule on the same launches."""
     parts = []
     for found in conditions:
-        planted = {asked: one for one in found.planted for asked in EFFECTS if math.isclose(one.asked, asked)}
+        planted = {asked: own for asked in EFFECTS if (own := _planted(found, asked))}
         heads = [f"{effect:.0%} simulated" for effect in EFFECTS]
-        heads += [
-            f"{asked:.0%} planted (measured {one.measured:+.1%}, {len(one.base)} pairs)" for asked, one in sorted(planted.items())
-        ]
+        heads += [_head(asked, own) for asked, own in planted.items()]
         lines = [
             f"### {found.label}",
             "",
@@ -89,7 +99,7 @@ def table(conditions: Sequence[Condition], gates: int) -> str:
             for reading in READINGS:
                 cells = [said(alarms(found.launches, rule, reading))]
                 cells += [said(power(found.launches, rule, reading, effect)) for effect in EFFECTS]
-                cells += [said(power_planted(found.launches, one, rule, reading)) for _, one in sorted(planted.items())]
+                cells += [said(power_planted(found.launches, own, rule, reading)) for own in planted.values()]
                 count = rule.launches * (2 if reading == "interleaved" else 1)
                 cells += [str(count), format_duration(count * found.costs.pair_s / 2)]
                 lines.append(f"| {rule.name} | {reading} | {' | '.join(cells)} |")
@@ -98,7 +108,7 @@ def table(conditions: Sequence[Condition], gates: int) -> str:
     return "\n\n".join(parts)
 
 
-def _own_rows(found: Condition, planted: Mapping[float, Planted], gates: int) -> Iterator[str]:
+def _own_rows(found: Condition, planted: Mapping[float, Sequence[Planted]], gates: int) -> Iterator[str]:
     """What the gates decided, then gates drawn anew of their launch pairs."""
     outcomes = [outcome(gate.run, gate.pairs) for gate in found.gates]
     dashes = " | ".join("–" for _ in range(len(EFFECTS) + len(planted)))
@@ -112,7 +122,7 @@ def _own_rows(found: Condition, planted: Mapping[float, Planted], gates: int) ->
         still = replays(found.launches, rule, found.costs, gates)
         cells = [said(still.alarms)]
         cells += [said(replays(found.launches, rule, found.costs, gates, effect).seen) for effect in EFFECTS]
-        cells += [said(replays(found.launches, rule, found.costs, gates, planted=one).seen) for _, one in sorted(planted.items())]
+        cells += [said(replays(found.launches, rule, found.costs, gates, planted=own).seen) for own in planted.values()]
         named = f"**fabench gate**, {gates} drawn anew, effect {rule.min_effect:.1%}, looks {_looks(rule)}"
         costs = f"{2 * still.launches:.1f}, at most {2 * still.most_launches} | {format_duration(still.wall_s)}"
         yield f"| {named} | in turns | {' | '.join(cells)} | {costs} |"
@@ -156,9 +166,9 @@ def budgets(conditions: Sequence[Condition], gates: int) -> str:
     """What each budget finds, and what it costs."""
     parts = []
     for found in conditions:
-        small = [one for one in found.planted if math.isclose(one.asked, EFFECTS[0])]
+        small = _planted(found, EFFECTS[0])
         heads = [f"{effect:.0%} simulated" for effect in EFFECTS]
-        heads += [f"{one.asked:.0%} planted (measured {one.measured:+.1%}, {len(one.base)} pairs)" for one in small]
+        heads += [_head(EFFECTS[0], small)] if small else []
         lines = [
             f"### {found.label}",
             "",
@@ -171,7 +181,7 @@ def budgets(conditions: Sequence[Condition], gates: int) -> str:
         for rule in BUDGETS:
             still = replays(found.launches, rule, found.costs, gates)
             changed = [replays(found.launches, rule, found.costs, gates, effect) for effect in EFFECTS]
-            planted = [replays(found.launches, rule, found.costs, gates, planted=one) for one in small]
+            planted = [replays(found.launches, rule, found.costs, gates, planted=small)] if small else []
             if reached is None and _value(changed[0]) >= 0.8:
                 reached = f"{rule.min_effect:.1%}, looks {_looks(rule)}: {said(changed[0].seen)} in {format_duration(changed[0].wall_s)}"
             lines.append(
