@@ -62,7 +62,12 @@ def started(request: Mapping[str, Any], device: torch.device) -> Start:
         path = state.latest(Path(request["out"])) if resume == "latest" else Path(resume)
         checkpoint, earlier = state.training_of(path, task)
         recipe = recipe_of(task, _PRESET, request["changes"], earlier["recipe"])
-        notes += _changes(recipe_of(task, _PRESET, {}, earlier["recipe"]), recipe)
+        before = recipe_of(task, _PRESET, {}, earlier["recipe"])
+        if before.optimiser != recipe.optimiser:
+            raise UsageError(
+                f"{path} has the state of {before.optimiser}; --resume can't go on with {recipe.optimiser}, --init can"
+            )
+        notes += _changes(before, recipe)
         build = _same_build(path, dict(checkpoint.build or {}), request["options"])
     else:
         recipe = recipe_of(task, request["preset"] or _PRESET, request["changes"])

@@ -25,7 +25,19 @@ from fabench.errors import DataError, UsageError
 from fabench.evaluate.checkpoint import Checkpoint, read, save
 from fabench.recipe import Recipe
 
-__all__ = ["Place", "clear", "found_in", "latest", "name_of", "optimiser_of", "place_of", "restore", "seed_step", "store", "training_of"]
+__all__ = [
+    "Place",
+    "clear",
+    "found_in",
+    "latest",
+    "name_of",
+    "optimiser_of",
+    "place_of",
+    "restore",
+    "seed_step",
+    "store",
+    "training_of",
+]
 
 _PATTERN = "step-????????.pt"
 _ENTRIES = {"recipe": dict, "data": dict, "epoch": int, "seen": int, "step": int, "optimiser": dict, "scaler": dict}
@@ -114,10 +126,13 @@ def place_of(training: Mapping[str, Any]) -> Place:
 
 
 def restore(path: Path, training: Mapping[str, Any], optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
-    """Gives the optimiser and the scaler their state. Raises DataError where they are others'."""
+    """Gives the optimiser and the scaler their state; settings such as the weight decay stay the recipe's. Raises DataError."""
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimiser.param_groups]
     try:
         optimiser.load_state_dict(training["optimiser"])
         if training["scaler"] and scaler.is_enabled():
             scaler.load_state_dict(training["scaler"])
     except (ValueError, KeyError, RuntimeError) as error:
-        raise DataError(f"{path} has the state of another optimiser: {error}") from None
+        raise DataError(f"{path} has the state of an optimiser over other weights: {error}") from None
+    for group, own in zip(optimiser.param_groups, settings, strict=True):
+        group.update(own)

@@ -88,7 +88,7 @@ class _Training:
             interrupted = self._epoch(recipe, stopped)
             if not interrupted:
                 self.place = Place(self.place.epoch + 1, 0, self.place.step)
-        if self.place != self.start.place:
+        if self.saved is None or self.saved.name != state.name_of(self.place):
             self._save()
         finished = Trained(
             self.start.task,
