@@ -15,9 +15,14 @@ from typing import Any, Generic, TypeVar
 from fabench.codec import DecodeError, decode, encode
 from fabench.errors import StoreError
 
-__all__ = ["Shelf"]
+__all__ = ["Shelf", "cache_folder"]
 
 T = TypeVar("T")
+
+
+def cache_folder() -> Path:
+    """This user's folder for what can be made or measured again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fabench"
 
 
 @dataclass(frozen=True)
@@ -32,19 +37,17 @@ class Shelf(Generic[T]):
     @property
     def path(self) -> Path:
         """The file."""
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fabench" / self.name
+        return cache_folder() / self.name
 
     def recall(self, of: Mapping[str, Any]) -> T | None:
         """The value that is kept of this identity, or None. Raises StoreError for a file that is broken."""
-        if not self.path.exists():
-            return None
-        return next((value for known, value in self._entries() if known == of), None)
+        return next((value for known, value in self.entries() if known == of), None)
 
     def remember(self, of: Mapping[str, Any], value: T) -> Path:
         """Keeps the value in place of an earlier one; a broken file is written anew. Raises StoreError where it can't be written."""
         file = self.path
         try:
-            held = self._entries() if file.exists() else []
+            held = self.entries()
         except StoreError:
             held = []
         kept = [entry for entry in held if entry[0] != of]
@@ -60,7 +63,10 @@ class Shelf(Generic[T]):
             ) from None
         return file
 
-    def _entries(self) -> list[tuple[dict[str, Any], T]]:
+    def entries(self) -> list[tuple[dict[str, Any], T]]:
+        """All that is kept, with what it holds for, the earliest first. Raises StoreError for a file that is broken."""
+        if not self.path.exists():
+            return []
         try:
             held = json.loads(self.path.read_bytes())
             return [(dict(entry["of"]), decode(self.kind, entry["value"])) for entry in held["entries"]]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from fabench.cli._console import notes, safe
-from fabench.cli._session import Session
+from fabench.cli._session import Session, say
 from fabench.environment import child_settings, collect
 from fabench.errors import NotComparable, UsageError
 from fabench.paired import GateRun, Paired, Sources
@@ -17,11 +17,12 @@ from fabench.schema import Cell
 from fabench.sources import harness_hash, implementation_hash, package_of, program_hash
 from fabench.store import GateFolder
 from fabench.suite import Suite
-from fabench.sweep.duet import Side
+from fabench.sweep.duet import Side, server_command
+from fabench.sweep.environments import own_environment
 from fabench.sweep.gate import Decide, gate
 from fabench.sweep.worktree import Tree, dependencies_changed
 
-__all__ = ["Rules", "cells_of", "launch_pairs", "request", "rule_from", "same_sources", "sources"]
+__all__ = ["Rules", "cells_of", "in_own_environments", "launch_pairs", "request", "rule_from", "same_sources", "sources"]
 
 Rules: TypeAlias = tuple[float, float, tuple[int, ...]]  # min_effect, alpha, looks: see `analysis.gate.Rule`
 
@@ -61,17 +62,35 @@ def request(
     return GateRun(
         sources(base, cells), sources(head, cells), environment, chosen, *rule,
         dependencies=tuple(dependencies_changed(base.path, head.path)),
+        base_packages=base.packages, head_packages=head.packages,
     )  # fmt: skip
 
 
 def same_sources(run: GateRun, base: Tree, head: Tree, cells: Sequence[Cell]) -> None:
     """Raises NotComparable where the checkouts are not those that an interrupted gate began with."""
-    for old, tree in ((run.base, base), (run.head, head)):
+    for old, tree, packages in ((run.base, base, run.base_packages), (run.head, head, run.head_packages)):
+        if tree.packages != packages:
+            raise NotComparable(
+                f"the packages of {tree.revision}'s environment are others than when this gate began; start a new one"
+            )
         new = sources(tree, cells)
         if (new.harness, new.implementations) != (old.harness, old.implementations):
             raise NotComparable(
                 f"{tree.revision} is not what this gate began with ({old.commit[:12]}); start a new one without --resume"
             )
+
+
+def in_own_environments(base: Tree, head: Tree, command: str | None) -> tuple[Tree, Tree]:
+    """Both checkouts, each with an environment of its own, which may be the same one. Raises WorkerError where one can't be made."""
+    found = []
+    for name, tree in (("base", base), ("head", head)):
+        own = own_environment(name, tree.path, command, say)
+        found.append(replace(tree, python=own.python, packages=own.packages))
+    same = found[0].python == found[1].python
+    say(
+        "both sides state the same dependencies: one environment serves both" if same else "each side runs in its own environment"
+    )
+    return found[0], found[1]
 
 
 def cells_of(session: Session) -> list[Cell]:
@@ -104,7 +123,8 @@ def launch_pairs(
     measure = replace(suite.measure, witness=False)
 
     def sides() -> tuple[Side, Side]:
-        return Side("base", base.path, measure), Side("head", head.path, measure, run.slow_down, slowed=run.slowed)
+        slowed = Side("head", head.path, measure, run.slow_down, run.slowed, server_command(head.python))
+        return Side("base", base.path, measure, command=server_command(base.python)), slowed
 
     return gate(
         measured, sides, measure, looks, decide, folder.append, _tell,

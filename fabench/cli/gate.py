@@ -12,7 +12,7 @@ import typer
 from fabench.cli import _options as o
 from fabench.cli import _verdict as v
 from fabench.cli._console import notes, safe
-from fabench.cli._gating import Rules, cells_of, launch_pairs, request, rule_from, same_sources
+from fabench.cli._gating import Rules, cells_of, in_own_environments, launch_pairs, request, rule_from, same_sources
 from fabench.cli._session import Session, open_session
 from fabench.cli.selftest import identity, shelf
 from fabench.errors import ExitCode, StoreError, UsageError
@@ -37,6 +37,12 @@ def command(
     memory: v.Memory = None, exact: v.Exact = False,
     where: o.Where = None, settings: o.Set = None,
     inconclusive: v.Inconclusive = "pass", advisory: v.Advisory = False,
+    own: Annotated[
+        bool, typer.Option("--own-environments", help="Run each side with the packages that its own pyproject.toml states.")
+    ] = False,
+    environment_command: Annotated[
+        str | None, typer.Option("--environment-command", metavar="COMMAND", help="Makes an environment in place of venv and pip: COMMAND CHECKOUT FOLDER.")
+    ] = None,
     resume: Annotated[str | None, typer.Option("--resume", metavar="GATE", help="Go on with this gate's folder (or `latest`).")] = None,
     results: o.Results = Path("results"),
     summary: v.Summary = None, junit: v.JUnit = None, annotations: v.Annotations = False, as_json: v.AsJson = False,
@@ -46,6 +52,8 @@ def command(
     outputs = v.outputs(inconclusive, advisory, summary, junit, annotations, as_json)
     tolerance, total_s = v.tolerance(memory, exact), _duration("--budget", budget)
     rule = rule_from(min_effect, alpha, looks)
+    if environment_command is not None and not own:
+        raise UsageError("--environment-command makes the sides' own environments; give --own-environments with it")
     top = top_of(Path.cwd())
     earlier = None if resume is None else _earlier(resume, results)
     if earlier is not None:
@@ -61,6 +69,8 @@ def command(
     with ExitStack() as stack:
         base_tree = stack.enter_context(checked_out(top, base))
         head_tree = working_tree(top) if head is None else stack.enter_context(checked_out(top, head))
+        if own or (earlier is not None and earlier.run.base_packages is not None):
+            base_tree, head_tree = in_own_environments(base_tree, head_tree, environment_command)
         session = stack.enter_context(open_session(wanted, wait))
         cells = cells_of(session)
         promise = _promise(wanted, session, rule)

@@ -23,14 +23,14 @@ from fabench.schema import Job, Measure, Record, Status
 from fabench.sweep.ending import died, ended, oom_kills
 from fabench.sweep.launch import ForkServer
 
-__all__ = ["ROUNDS", "Side", "duet"]
+__all__ = ["ROUNDS", "Side", "duet", "server_command"]
 
 ROUNDS = 20
 _SINGLE_S = 5e-3  # from here on a turn is one call
 _TURN_S = 2e-3
 _CALIBRATIONS = 3
+_GRACE_S = 5.0
 _KEPT_BACK = 0.8  # of a turn's wall time: less CPU time than that, and something else had the processor
-_SERVER = (sys.executable, "-m", "fabench.measure.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,16 @@ class _Over(Exception):
         self.side, self.record = side, record
 
 
+def server_command(python: Path | None) -> tuple[str, ...]:
+    """What starts a checkout's measuring side with this interpreter; None is the one that runs this."""
+    return str(python or sys.executable), "-m", "fabench.measure.server"
+
+
 class Side:
     """Base or head: a fork server that runs the fabench of one checkout.
 
     `slow_down` plants real work beside each call, as a share of its time: in all cells, or in the one called `slowed`.
+    `command` starts it; see `server_command`.
     """
 
     def __init__(
@@ -60,18 +66,23 @@ class Side:
         measure: Measure,
         slow_down: float = 0.0,
         slowed: str | None = None,
-        command: Sequence[str] = _SERVER,
+        command: Sequence[str] | None = None,
     ) -> None:
         self.name, self._tree, self._slow_down, self._slowed = name, tree, slow_down, slowed
-        self._server = ForkServer(measure, command, tree)
+        self._server = ForkServer(measure, command or server_command(None), tree)
         self._job: Job | None = None
-        self._deadline = math.inf
+        self._timeout_s = self._deadline = math.inf
         self._phase = "start"
         self._kills: Mapping[str, int] = {}
 
     def start(self) -> Mapping[str, Any]:
         """Starts the process. Raises WorkerError where it is not the checkout's own fabench that answers."""
-        facts = self._server.start()
+        try:
+            facts = self._server.start()
+        except WorkerError as error:
+            raise WorkerError(f"{self.name}: {error}") from None
+        except OSError as error:
+            raise WorkerError(f"{self.name}: its interpreter does not run: {error.strerror}") from None
         package = facts.get("package")
         if package is None:
             raise WorkerError(f"{self.name}'s fabench is too old to be paired: it does not say where it runs from")
@@ -81,13 +92,17 @@ class Side:
 
     def begin(self, job: Job, timeout_s: float) -> None:
         """Hands over the cell; `prepared` waits until it is ready."""
-        self._job, self._deadline, self._phase = job, time.monotonic() + timeout_s, "start"
+        self._job, self._timeout_s, self._deadline, self._phase = job, timeout_s, time.monotonic() + timeout_s, "start"
         self._kills = oom_kills()
         slow_down = self._slow_down if self._slowed in (None, job.cell.id) else 0.0
         self._server.send({"kind": "duet", "job": job, "slow_down": slow_down})
 
     def prepared(self) -> None:
-        """Returns when the cell is checked and warm. Raises _Over where it ended before."""
+        """Returns when the cell is checked and warm. Raises _Over where it ended before.
+
+        The other side may have used up the time that both have; what this one has said meanwhile is still read.
+        """
+        self._deadline = max(self._deadline, time.monotonic() + min(self._timeout_s, _GRACE_S))
         self._wait("prepared")
 
     def ping(self, loops: int, discard: int) -> _Pong:
@@ -97,7 +112,8 @@ class Side:
         return _Pong(float(answer["seconds"]), float(answer["cpu_s"]))
 
     def finish(self) -> Record:
-        """Ends the cell: its record, with memory and check."""
+        """Ends the cell: its record, with memory and check. It has the same time anew: what is gone may be the other side's doing."""
+        self._deadline = max(self._deadline, time.monotonic() + self._timeout_s)
         self._server.send({"done": True})
         try:
             self._wait("no such event")

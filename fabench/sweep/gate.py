@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from fabench.errors import WorkerError
 from fabench.paired import Paired
 from fabench.schema import Cell, Job, Measure
 from fabench.sweep.duet import Side, duet
@@ -85,11 +86,18 @@ def _pair(
     number: int, waiting: Sequence[_Cell], sides: Sides, measure: Measure, keep: Callable[[Paired], None],
     tell: Callable[[str], None], seed: int, cell_s: float, limit_bytes: int | None,
 ) -> None:  # fmt: skip
-    """One launch of both sides, and every waiting cell on it."""
+    """One launch of both sides, and every waiting cell on it. A side that does not start is a failure of each of them."""
     base, head = sides()
     try:
-        for side in (base, head):
-            side.start()
+        try:
+            for side in (base, head):
+                side.start()
+        except WorkerError as error:
+            for state in waiting:
+                lost = Paired(state.cell, number, base.name, reason=str(error))
+                state.add(lost)
+                keep(lost)
+            return
         for state in waiting:
             job = Job(state.cell, measure, limit_bytes, limit_bytes)
             told = partial(_announce, tell, f"pair {number + 1}, {state.cell.id}")

@@ -12,19 +12,24 @@ from pathlib import Path
 
 from fabench.errors import UsageError
 
-__all__ = ["Tree", "checked_out", "dependencies_changed", "top_of", "working_tree"]
+__all__ = ["DEPENDENCIES", "Tree", "checked_out", "dependencies_changed", "top_of", "working_tree"]
 
 _PATIENCE_S = 120.0
-_DEPENDENCIES = ("pyproject.toml", "constraints.txt")
+DEPENDENCIES = ("pyproject.toml", "constraints.txt")
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A checkout. `commit` is its full hash, with "+" where files differ from it; `revision` as the user wrote it."""
+    """A checkout. `commit` is its full hash, with "+" where files differ from it; `revision` as the user wrote it.
+
+    `python` runs it, and has these `packages`; None: the interpreter that runs this.
+    """
 
     path: Path
     commit: str
     revision: str
+    python: Path | None = None
+    packages: dict[str, str] | None = None
 
 
 def _git(folder: Path, *words: str) -> str:
@@ -53,7 +58,7 @@ def top_of(folder: Path) -> Path:
 def working_tree(top: Path) -> Tree:
     """What lies in `top` now, changes that are not committed included."""
     commit = _git(top, "rev-parse", "HEAD")
-    changed = bool(_git(top, "status", "--porcelain", "fabench", "suites", *_DEPENDENCIES))
+    changed = bool(_git(top, "status", "--porcelain", "fabench", "suites", *DEPENDENCIES))
     return Tree(top, commit + ("+" if changed else ""), "the working tree")
 
 
@@ -77,7 +82,7 @@ def checked_out(top: Path, revision: str) -> Iterator[Tree]:
 
 def dependencies_changed(base: Path, head: Path) -> list[str]:
     """The files that state dependencies and differ between two checkouts."""
-    return [name for name in _DEPENDENCIES if _bytes(base / name) != _bytes(head / name)]
+    return [name for name in DEPENDENCIES if _bytes(base / name) != _bytes(head / name)]
 
 
 def _bytes(path: Path) -> bytes | None:
