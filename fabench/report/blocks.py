@@ -15,7 +15,7 @@ from fabench.position_cost import PositionCost
 
 __all__ = [
     "Bar", "BarChart", "BarGroup", "Block", "Chart", "Column", "Fact", "HeatMap", "Limit", "Line", "LineChart", "Mark", "Missing",
-    "NetworkDrawing", "Place", "Point", "Report", "Roofline", "Section", "Series", "Table", "Text", "Value",
+    "NetworkDrawing", "Place", "Plot", "Point", "Report", "Roofline", "Section", "Series", "Table", "Text", "Value",
 ]  # fmt: skip
 
 Value: TypeAlias = "str | int | float | bool | Estimate | None"
@@ -138,13 +138,20 @@ class LineChart:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of a group, beside its prediction; without a `value`, `missing` says why."""
+    """One bar of a group, beside its prediction; without a `value`, `missing` says why. `above`: a word over the value,
+    or beside what is missing.
+
+    `low`, `high`: the value's interval.
+    """
 
     series: Series
     value: float | None
     predicted: float | None = None
     missing: str = ""
     label: str = ""
+    low: float | None = None
+    high: float | None = None
+    above: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +164,7 @@ class BarGroup:
 
 @dataclass(frozen=True)
 class BarChart:
-    """Groups of bars over a log axis."""
+    """Groups of bars over a log axis; with `linear` over an even one from 0, where the bars' lengths can be compared."""
 
     id: str
     title: str
@@ -169,6 +176,7 @@ class BarChart:
     subtitle: str = ""
     summary: str = ""
     note: str = ""
+    linear: bool = False
 
     @property
     def series(self) -> tuple[Series, ...]:
@@ -244,7 +252,8 @@ class NetworkDrawing:
         return tuple(dict.fromkeys(series for place in self.places for series in place.blocks))
 
 
-Chart: TypeAlias = LineChart | BarChart | HeatMap | Roofline | NetworkDrawing
+Plot: TypeAlias = LineChart | BarChart | HeatMap | Roofline
+Chart: TypeAlias = Plot | NetworkDrawing
 Block: TypeAlias = Text | Table | Chart
 
 

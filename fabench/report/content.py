@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fabench.report import words
-from fabench.report.blocks import Report, Section
+from fabench.report.blocks import Fact, Report, Section
 from fabench.report.readings import Readings, read
 from fabench.report.sections import (
     accuracy,
@@ -18,6 +18,8 @@ from fabench.report.sections import (
     heads,
     ledger,
     modules,
+    network_cost,
+    networks,
     overview,
     paper,
     provenance,
@@ -28,9 +30,10 @@ from fabench.schema import Environment, Record
 
 __all__ = ["build", "compose"]
 
+_MOST_FACTS = 6
 # In the order in which readers want them.
 _SECTIONS: tuple[Callable[[Readings], Section | None], ...] = (
-    overview.section, evidence.section, scaling.section, crossovers.section, fits.section, ledger.section, heads.section,
+    networks.section, network_cost.section, overview.section, evidence.section, scaling.section, crossovers.section, fits.section, ledger.section, heads.section,
     settings.section, factors.section, hardware.section, modules.section, paper.section, accuracy.section, cells.section,
     cells.failures, provenance.section, provenance.method,
 )  # fmt: skip
@@ -53,18 +56,24 @@ def build(
 
 def compose(readings: Readings, title: str = "", warnings: Sequence[str] = ()) -> Report:
     """The report of these readings."""
-    said = overview.sentences(readings)
+    said = (*network_cost.sentences(readings), *overview.sentences(readings))
     doubt = words.plain(readings.headline.doubt)
     return Report(
         title=words.plain(title) or "fabench report",
         subtitle=_subtitle(readings),
-        setting=words.plain(readings.main or ""),
+        setting=words.plain(network_cost.main_setting(readings) or readings.main or ""),
         headline=said[0],
         verdict=" ".join(part for part in (*said[1:2], doubt) if part),
-        facts=overview.facts(readings),
+        facts=_facts(readings),
         sections=tuple(found for found in (make(readings) for make in _SECTIONS) if found is not None),
         warnings=tuple(words.plain(line) for line in (*evidence.alarms(readings), *warnings)),
     )
+
+
+def _facts(readings: Readings) -> tuple[Fact, ...]:
+    """Those of networks, and then the first of attention's own."""
+    ours, others = network_cost.facts(readings), overview.facts(readings)
+    return (*ours, *others[: max(0, _MOST_FACTS - len(ours))]) if ours else others
 
 
 def _subtitle(readings: Readings) -> str:

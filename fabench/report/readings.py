@@ -14,6 +14,7 @@ from fabench.analysis.curves import Curve, curves
 from fabench.analysis.evidence import Evidence
 from fabench.analysis.frame import assess_all, tidy
 from fabench.analysis.headline import Headline, headline
+from fabench.analysis.network import Networks, networks
 from fabench.analysis.paper import PaperRow, compare
 from fabench.analysis.roofline import RooflinePoint, roofline
 from fabench.analysis.scaling import Decomposition, Exponent, decompose, exponents
@@ -29,6 +30,7 @@ class Readings:
     """Records, environments, and what the analyses made of them. `main` is the setting of the first screen, None without records.
 
     `evidence` is that of each record. `styles` gives every implementation its look. `orders` are the declared powers of n: (time, memory).
+    `networks`: whole networks, in which n has another meaning, so that no other reading takes part in them, and their blocks alone.
     """
 
     records: Sequence[Record]
@@ -49,6 +51,7 @@ class Readings:
     across: Sequence[Speedup]
     roofline: Sequence[RooflinePoint]
     paper: Sequence[PaperRow]
+    networks: Networks
     reproduce: Callable[[Record], str]
 
     def curves_of(self, setting: str, quantity: str) -> list[Curve]:
@@ -68,7 +71,8 @@ def read(records: Sequence[Record], environments: Sequence[Environment], reprodu
     """All readings of the records."""
     evidence = assess_all(records, environments)
     frame = tidy(records, environments, evidence)
-    said = headline(frame)
+    attention = frame[frame["scope"] != "network"].reset_index(drop=True)
+    said = headline(attention)
     orders = _orders(records)
     families = _families(orders, (said.quadratic, said.linear))
     return Readings(
@@ -77,22 +81,23 @@ def read(records: Sequence[Record], environments: Sequence[Environment], reprodu
         evidence=evidence,
         frame=frame,
         headline=said,
-        main=said.setting or _busiest(frame),
+        main=said.setting or _busiest(attention),
         styles=assign(families),
         families=families,
         orders=orders,
-        exponents=_agreed([*exponents(frame, "time"), *exponents(frame, "memory")], said.exponents),
-        decompositions=decompose(frame),
-        crossovers=_agreed(crossovers(frame), [one for one in (said.crossover, *said.others) if one]),
-        memory_crossovers=crossovers(frame, "memory"),
-        capacities=capacities(frame),
-        speedups=_agreed(speedups(frame), [said.speedup] if said.speedup else []),
+        exponents=_agreed([*exponents(attention, "time"), *exponents(attention, "memory")], said.exponents),
+        decompositions=decompose(attention),
+        crossovers=_agreed(crossovers(attention), [one for one in (said.crossover, *said.others) if one]),
+        memory_crossovers=crossovers(attention, "memory"),
+        capacities=capacities(attention),
+        speedups=_agreed(speedups(attention), [said.speedup] if said.speedup else []),
         across=_agreed(
-            [found for found in speedups(frame, other_function=True) if not found.same_function],
+            [found for found in speedups(attention, other_function=True) if not found.same_function],
             [said.speedup] if said.speedup else [],
         ),
-        roofline=_roofline(frame, environments),
-        paper=compare(frame),
+        roofline=_roofline(attention, environments),
+        paper=compare(attention),
+        networks=networks(frame),
         reproduce=reproduce,
     )
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["EvenAxis", "LogAxis", "Tick", "domain", "even_ticks", "ticks"]
+__all__ = ["EvenAxis", "LogAxis", "Tick", "domain", "even_ticks", "ticks", "zero_ticks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,13 @@ def even_ticks(axis: LogAxis, kind: str, most: int = 8) -> list[Tick]:
     if isinstance(axis, EvenAxis):
         return [Tick(value, f"{value:,.0f}") for value in _even(axis, max(1, most), 1.0)]
     return [Tick(value, _label(value, kind)) for value in _even(axis, most)]
+
+
+def zero_ticks(axis: LogAxis, kind: str, most: int = 6) -> list[Tick]:
+    """At most `most` labelled ticks at even steps from 0 on, for an `EvenAxis` that begins there; bytes go by powers of two."""
+    unit = next((size for size, _ in _BYTES if axis.high >= size), 1) if kind == "bytes" else 1
+    steps = _even(EvenAxis(0, axis.high / unit, axis.start, axis.end), most)
+    return [Tick(value * unit, _label(value * unit, kind) if value else "0") for value in steps]
 
 
 def _even(axis: LogAxis, most: int, least: float = 0.0) -> list[float]:

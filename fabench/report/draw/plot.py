@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from fabench.report import words
-from fabench.report.blocks import BarChart, Chart, HeatMap, Line, LineChart, Roofline, Series
-from fabench.report.draw.axis import LogAxis, domain, ticks
+from fabench.report.blocks import BarChart, HeatMap, Line, LineChart, Plot, Roofline, Series
+from fabench.report.draw.axis import EvenAxis, LogAxis, domain, ticks, zero_ticks
 from fabench.report.draw.heat import position, reach
 from fabench.report.style import PALETTE, diverging, ink_on, look
 
@@ -41,7 +41,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def figure_bytes(chart: Chart, endings: Sequence[str]) -> dict[str, bytes]:
+def figure_bytes(chart: Plot, endings: Sequence[str]) -> dict[str, bytes]:
     """The chart as files of these kinds."""
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font lacks show as boxes
@@ -57,7 +57,7 @@ def figure_bytes(chart: Chart, endings: Sequence[str]) -> dict[str, bytes]:
         return found
 
 
-def _figure(chart: Chart) -> Figure:
+def _figure(chart: Plot) -> Figure:
     size = (7.4, 3.1) if isinstance(chart, BarChart) else (5.0, 4.1)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
@@ -90,6 +90,13 @@ def _log(axes: Axes, which: str, low: float, high: float, kind: str, data: Seque
     axis.set_major_locator(FixedLocator([mark.value for mark in marks]))
     axis.set_major_formatter(FixedFormatter([mark.label for mark in marks]))
     axis.set_minor_locator(NullLocator())
+
+
+def _from_zero(axes: Axes, high: float, kind: str) -> None:
+    axes.set_ylim(0, high)
+    marks = zero_ticks(EvenAxis(0, high, 0, 1), kind)
+    axes.yaxis.set_major_locator(FixedLocator([mark.value for mark in marks]))
+    axes.yaxis.set_major_formatter(FixedFormatter([mark.label for mark in marks]))
 
 
 def _curve(axes: Axes, line: Line) -> None:
@@ -158,7 +165,8 @@ def _guides(axes: Axes, chart: LineChart, across: tuple[float, float], up: tuple
 
 def _bars(axes: Axes, chart: BarChart) -> None:
     values = [value for group in chart.groups for bar in group.bars for value in (bar.value, bar.predicted) if value]
-    low, high = domain(values, 3.0, 3.0, 100.0)
+    low, high = (0.0, max(values, default=1.0) * 1.16) if chart.linear else domain(values, 3.0, 3.0, 100.0)
+    floor = high * 0.02 if chart.linear else low * 1.25
     count = max(len(group.bars) for group in chart.groups)
     slot = 0.84 / count
     seen: set[Series] = set()
@@ -174,22 +182,25 @@ def _bars(axes: Axes, chart: BarChart) -> None:
             if not bar.value:
                 axes.text(
                     left + slot * 0.25,
-                    low * 1.25,
-                    bar.missing,
+                    floor,
+                    "\n".join(text for text in (bar.missing, bar.above) if text),
                     rotation=90,
                     fontsize=5.5,
                     ha="center",
                     va="bottom",
                     weight="bold",
                 )
-    _log(axes, "y", low, high, chart.y_kind)
+    if chart.linear:
+        _from_zero(axes, high, chart.y_kind)
+    else:
+        _log(axes, "y", low, high, chart.y_kind)
     axes.set_xticks(range(len(chart.groups)), [group.title for group in chart.groups])
     axes.grid(visible=False, axis="x")
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
-    legend = axes.figure.legend(
-        loc="outside lower left", ncols=4, title="solid: measured, hollow: predicted", title_fontsize=7.5, alignment="left"
-    )
+    hollow = any(bar.predicted for group in chart.groups for bar in group.bars)
+    title = "solid: measured, hollow: predicted" if hollow else None
+    legend = axes.figure.legend(loc="outside lower left", ncols=4, title=title, title_fontsize=7.5, alignment="left")
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fabench.report.blocks import BarChart, Chart, HeatMap, LineChart, Report, Roofline
+from fabench.report.blocks import BarChart, HeatMap, LineChart, Plot, Report, Roofline
 from fabench.report.formats.base import Bundle, safe_name, save, with_ending
 
 __all__ = ["ENDINGS", "charts", "write"]
 
 ENDINGS = ("png", "svg", "pdf")
-_SECTIONS = ("overview", "heads", "roofline")
+_SECTIONS = ("overview", "network-cost", "heads", "roofline")
 
 
-def charts(report: Report) -> list[Chart]:
+def charts(report: Report) -> list[Plot]:
     """The charts worth a file of their own."""
     kinds = (LineChart, BarChart, HeatMap, Roofline)
     return [block for part in report.sections if part.id in _SECTIONS for block in part.blocks if isinstance(block, kinds)]

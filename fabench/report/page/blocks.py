@@ -146,14 +146,22 @@ def values(chart: Chart) -> tuple[tuple[Column, ...], list[tuple[Value, ...]]]:
         return columns, [(line.series.name, point.x, point.y, point.label) for line in chart.lines for point in line.points]
     if isinstance(chart, BarChart):
         columns = (
-            Column("n"),
+            Column(chart.x_label),
             Column("series"),
             Column("measured", chart.y_kind),
             Column("predicted", chart.y_kind),
             Column("missing"),
         )
         return columns, [
-            (group.title, bar.series.name, bar.value, bar.predicted, bar.missing) for group in chart.groups for bar in group.bars
+            (
+                group.title,
+                bar.series.name,
+                bar.value,
+                bar.predicted,
+                ", ".join(filter(None, (bar.missing, bar.missing and bar.above))),
+            )
+            for group in chart.groups
+            for bar in group.bars
         ]
     if isinstance(chart, NetworkDrawing):
         columns = (
