@@ -14,10 +14,12 @@ from typing import Any, TypeAlias
 
 from fabench import devices
 from fabench.attention import base
-from fabench.catalogue import Facts
+from fabench.catalogue import Facts, facts_of
 from fabench.devices.base import Device, Unfit, Work
-from fabench.measure import check, failure, flop, inputs, memory, subject, timing
-from fabench.schema import Job, Measure, Record, Status, Telemetry, Timing
+from fabench.errors import UsageError
+from fabench.measure import check, failure, flop, inputs, memory, network, network_check, subject, timing
+from fabench.places import WITHOUT
+from fabench.schema import Cell, Job, Measure, Record, Status, Telemetry, Timing
 from fabench.units import format_bytes
 
 __all__ = ["Timer", "run"]
@@ -76,36 +78,63 @@ def _run(job: Job, so_far: _SoFar, phases: _Phases, timer: Timer) -> None:
     cell, measure = job.cell, job.measure
     phases.enter("prepare")
     device = devices.base.load(cell.device)
-    implementation = base.load(cell.implementation)
-    facts = implementation.facts
+    implementation = None if cell.implementation == WITHOUT else base.load(cell.implementation)
+    facts = facts_of(WITHOUT) if implementation is None else implementation.facts
     function = facts.computes.get(cell.case.normalisation)
     so_far.add(function=function, time_order=facts.time_order, memory_order=facts.memory_order)
     reason = device.missing()
     if reason is None:
         device.prepare(measure)
-        reason = implementation.supports(cell.case, cell.device)
-    if reason is not None or function is None:
-        so_far.end(Status.UNSUPPORTED, reason or f"no {cell.case.normalisation} form")
+        reason = _unsupported(cell, implementation, function)
+    if reason is not None:
+        so_far.end(Status.UNSUPPORTED, reason)
         return
-    so_far.add(configuration=implementation.configuration(cell.case, cell.device))
+    if implementation is not None and cell.case.scope != "network":
+        so_far.add(configuration=implementation.configuration(cell.case, cell.device))
     with device.measuring(cell.id) as follow:
         phases.listeners.append(follow)
-        _measure(job, device, implementation, function, so_far, phases, timer)
+        _measure(job, device, implementation, facts, so_far, phases, timer)
+
+
+def _unsupported(cell: Cell, implementation: base.Implementation | None, function: str | None) -> str | None:
+    """Why there is nothing to measure, or None. Whether the blocks of a network can run is seen when it is built."""
+    if cell.case.scope == "network":
+        return None
+    if implementation is None:
+        return f"{cell.implementation} is a network without attention, and this is no network"
+    return implementation.supports(cell.case, cell.device) or (None if function else f"no {cell.case.normalisation} form")
 
 
 def _measure(
-    job: Job, device: Device, implementation: base.Implementation, function: str, so_far: _SoFar, phases: _Phases, timer: Timer
+    job: Job,
+    device: Device,
+    implementation: base.Implementation | None,
+    facts: Facts,
+    so_far: _SoFar,
+    phases: _Phases,
+    timer: Timer,
 ) -> None:
-    cell, measure, facts = job.cell, job.measure, implementation.facts
+    cell, measure = job.cell, job.measure
     phases.enter("inputs")
     given = inputs.make(cell.case, measure, device.torch_device)
-    measured = subject.build(cell.case, implementation, cell.device, given)
-    watch = measure.memory and not measure.check_only
-    first, first_delta = _checked(so_far, measured, function, facts, device, phases, watch)
+    measured: subject.Subject
+    if cell.case.scope == "network":
+        try:
+            measured = network.build(cell.case, cell.implementation, given)
+        except UsageError as error:
+            so_far.end(Status.UNSUPPORTED, str(error))
+            return
+        first, first_delta = _network_checked(so_far, measured, facts, device, phases), None
+    else:
+        assert implementation is not None
+        measured = subject.build(cell.case, implementation, cell.device, given)
+        watch = measure.memory and not measure.check_only
+        first, first_delta = _checked(so_far, measured, facts, device, phases, watch)
     if so_far.record.status != Status.OK or measure.check_only:
         return
     call = measured.call()
-    call()  # the mode's own callable once: bwd and fwd run other code than the check (no graph, a kept graph)
+    if cell.case.scope != "network":  # whose check ran this very call
+        call()  # the mode's own callable once: bwd and fwd run other code than the check (no graph, a kept graph)
     work = Work(call, measured.touched_bytes, measured.another, facts.synchronises)
     try:
         times, telemetry = timer(device, work, measure, first, phases.enter)
@@ -132,10 +161,23 @@ def _within_limit(record: Record) -> Record:
     return replace(record, status=Status.OUT_OF_MEMORY, reason=reason)
 
 
+def _network_checked(
+    so_far: _SoFar, measured: network.NetworkSubject, facts: Facts, device: Device, phases: _Phases
+) -> timing.FirstCall:
+    """Adds check and FLOPs to the record (status ok or incorrect); the first call, which they were taken from."""
+    phases.enter("compile" if facts.compiles else "first call")
+    found = network_check.first_pass(measured, device, so_far.record.function, facts.opaque, phases.enter)
+    so_far.add(check=found.check, flop=found.flop)
+    so_far.end(Status.OK if found.reason is None else Status.INCORRECT, found.reason)
+    return timing.FirstCall(found.seconds, facts.compiles, _cache_hits() > 0 if facts.compiles else None, _autotune_s())
+
+
 def _checked(
-    so_far: _SoFar, measured: subject.Subject, function: str, facts: Facts, device: Device, phases: _Phases, watch: bool
+    so_far: _SoFar, measured: subject.Subject, facts: Facts, device: Device, phases: _Phases, watch: bool
 ) -> tuple[timing.FirstCall, int | None]:
     """Adds check and FLOPs to the record (status ok or incorrect); the first call, and its memory if it is to be watched."""
+    function = so_far.record.function
+    assert function is not None
     rows = check.sampled_rows(measured.case, function, measured.inputs.seed)
     gradient = check.upstream(measured, rows) if measured.case.needs_gradients else None
     compiles = facts.compiles

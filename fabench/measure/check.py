@@ -23,7 +23,7 @@ from fabench.measure.subject import Subject, with_core
 from fabench.measure.tolerance import WORST_FACTOR, tolerance
 from fabench.schema import Case, Check, TensorError
 
-__all__ = ["Result", "compare", "compute", "describe_failure", "sampled_rows"]
+__all__ = ["Result", "compare", "compute", "describe_failure", "passes", "sampled_rows"]
 
 _MAP_ELEMENTS = 2**22
 _MIN_ROWS = 32
@@ -123,8 +123,15 @@ def _reference_subject(subject: Subject, function: str, rows: torch.Tensor | Non
     return Subject(twin.case, inputs, twin.forward, (leaves[0], *twin.module.parameters()), twin.names, twin.module, twin.core)
 
 
-def compare(subject: Subject, result: Result, gradient: torch.Tensor | None, function: str, rows: torch.Tensor | None) -> Check:
-    """Compares what `compute` returned with the float64 reference."""
+def compare(
+    subject: Subject,
+    result: Result,
+    gradient: torch.Tensor | None,
+    function: str,
+    rows: torch.Tensor | None,
+    sigma: float | None = None,
+) -> Check:
+    """Compares what `compute` returned with the float64 reference. `sigma`: of the softmax's argument, where inputs are not N(0, 1)."""
     case = subject.case
     twin = _reference_subject(subject, function, rows)
     expected = compute(twin, None if gradient is None else gradient.to(twin.inputs.leaves[0].dtype))
@@ -136,9 +143,9 @@ def compare(subject: Subject, result: Result, gradient: torch.Tensor | None, fun
         if output and rows is not None:
             picked = rows.to(got.device)
             got, wanted = (_positions_last(tensor, case).index_select(-1, picked) for tensor in (got, wanted))
-        limit = tolerance(case, function, gradient=not output)
+        limit = tolerance(case, function, not output, sigma)
         errors.append(_error(name, got, wanted, limit, scale if not output else None, len(rows) if rows is not None else None))
-    return Check(passed=all(_passes(error) for error in errors), tensors=tuple(errors))
+    return Check(passed=passes(errors), tensors=tuple(errors))
 
 
 def _error(
@@ -160,6 +167,11 @@ def _passes(error: TensorError) -> bool:
     if error.error is None or error.worst is None:
         return False
     return error.error <= error.tolerance and error.worst <= WORST_FACTOR * error.tolerance
+
+
+def passes(errors: Sequence[TensorError]) -> bool:
+    """Whether all are within their tolerances."""
+    return all(_passes(error) for error in errors)
 
 
 def describe_failure(tensors: Sequence[TensorError]) -> str:

@@ -16,11 +16,11 @@ import torch
 
 from fabench.schema import Case, Measure
 
-__all__ = ["Inputs", "make"]
+__all__ = ["OBJECTS", "Inputs", "make"]
 
 
 _DISPARITY = 16
-_OBJECTS, _CLASSES = 8, 91
+OBJECTS, _CLASSES = 32, 91
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _of_network(case: Case, dtype: torch.dtype, device: torch.device, seed: int)
 def _rectangles(height: int, width: int, seed: int) -> tuple[torch.Tensor, ...]:
     """Objects of an image: boxes of a quarter to half of each side, labels, and masks that fill them."""
     generator = torch.Generator().manual_seed(seed)
-    share, place = torch.rand(2, _OBJECTS, 2, generator=generator)
+    share, place = torch.rand(2, OBJECTS, 2, generator=generator)
     sides = torch.tensor([width, height])
     size = (0.25 + share / 4) * sides
     start = place * (sides - size)
@@ -80,7 +80,7 @@ def _rectangles(height: int, width: int, seed: int) -> tuple[torch.Tensor, ...]:
     x, y = torch.arange(width), torch.arange(height)
     inside = [(at >= boxes[:, axis, None]) & (at < boxes[:, axis + 2, None]) for axis, at in enumerate((x, y))]
     masks = inside[1][:, :, None] & inside[0][:, None, :]
-    return boxes, torch.randint(1, _CLASSES, (_OBJECTS,), generator=generator), masks.to(torch.uint8)
+    return boxes, torch.randint(1, _CLASSES, (OBJECTS,), generator=generator), masks.to(torch.uint8)
 
 
 def make(case: Case, measure: Measure, device: torch.device) -> Inputs:

@@ -2,7 +2,9 @@
 
 fwd        evaluation mode, no graph: detections of each image, or the disparity
 fwd_bwd    training mode: the network's own losses on made-up targets, added up, and the gradients of all parameters; what an optimiser
-           would do with them is no part of the call. Proposals are sampled at random: each call begins with the same seed.
+           would do with them is no part of the call. Proposals are sampled at random: each call begins with the same seed. Of the 512
+           that Mask R-CNN trains on, 32 may be objects, which the 32 rectangles of the targets always are: else the mask head's work
+           would depend on what an untrained network happens to propose (a trained one proposes up to 128, four times that work).
 
 Weights are random, from the inputs' seed. Without more, the maps of such a network grow from stage to stage in evaluation mode, up to 1e5
 in PSMNet: logits of 1e9 make every softmax a choice of one, which no trained network does, and which changes times (exponentials that
@@ -29,19 +31,19 @@ from torch import nn
 
 from fabench import positions
 from fabench.attention.base import load
-from fabench.measure.inputs import Inputs
+from fabench.measure.inputs import OBJECTS, Inputs
 from fabench.measure.subject import Subject
 from fabench.models import detection, stereo
 from fabench.models.blocks import AttentionBlock
 from fabench.models.insertion import blocks_of
-from fabench.positions import Attention, Position
+from fabench.positions import Position
 from fabench.schema import Case
 
 __all__ = ["NetworkSubject", "Site", "build"]
 
 _PLAIN = "factorized_plain"  # the core while statistics are taken
 _HEIGHT, _WIDTH, _PAIR = 128, 160, 2  # of the input that they are taken on
-_SCORES_DEVIATION = 4.0
+_SCORES_DEVIATION, _BOXES = 4.0, 64
 # Whether a map over the volume fits is what is measured.
 _ANY_MAP = 2**62
 
@@ -118,6 +120,8 @@ def build(case: Case, implementation: str, inputs: Inputs) -> NetworkSubject:
     assert case.positions is not None and case.backbone is not None
     if case.network == "detection":
         network = detection.build(case.positions, attention, backbone=case.backbone, input_size=(height, width), **options)
+        sampler: Any = network.roi_heads.fg_bg_sampler
+        sampler.positive_fraction = OBJECTS / sampler.batch_size_per_image
     else:
         network = stereo.build(
             case.positions, attention, form=case.backbone, crop=(height, width), map_limit_bytes=_ANY_MAP, **options
@@ -212,18 +216,16 @@ def _settle(network: nn.Module, case: Case, inputs: Inputs) -> None:
 
 
 def _decided(network: Any, noise: torch.Tensor) -> None:
-    """Mask R-CNN up to its class scores, whose weights are then scaled."""
-    scores: list[torch.Tensor] = []
-    predictor, transform = network.roi_heads.box_predictor.cls_score, network.transform
-    network.backbone(torch.stack([transform.normalize(image) for image in noise]))
-    network.eval()
-    handle = predictor.register_forward_hook(lambda module, given, out: scores.append(out))
+    """Mask R-CNN up to the class scores of some proposals; the scores' weights are then scaled."""
+    transform, heads = network.transform, network.roi_heads
     sizes = transform.min_size, transform.max_size
     transform.min_size, transform.max_size = (_HEIGHT,), _WIDTH
-    network(list(noise))
+    images, _ = transform(list(noise))
     transform.min_size, transform.max_size = sizes
-    handle.remove()
-    predictor.weight.mul_(_SCORES_DEVIATION / scores[0].double().std().clamp(min=1e-6))
-
-
-_ = Attention
+    network.backbone(images.tensors)
+    network.eval()
+    features = network.backbone(images.tensors)
+    proposals, _ = network.rpn(images, features)
+    pooled = heads.box_roi_pool(features, [boxes[:_BOXES] for boxes in proposals], images.image_sizes)
+    scores = heads.box_predictor.cls_score(heads.box_head(pooled))
+    heads.box_predictor.cls_score.weight.mul_(_SCORES_DEVIATION / scores.double().std())

@@ -7,6 +7,7 @@ Errors are measured in norm: ||x - ref||_F / ||ref||_F. With u_s the unit roundo
     S u_s            the softmax's argument is rounded to u_s |s|, which moves a weight by that much relatively. |s| is taken where
                      the weight is: for logits of standard deviation sigma, softmax tilts their mean to sigma^2, so S = sigma^2 + sigma
     u_a sqrt(L)      a sum of L products of random sign: rounding errors of a sequential sum reach u_a sqrt(L / 2) of its size
+    S u_a (sqrt(d_k) + 2 sqrt(C))   where sigma is measured, on a network's maps: errors of the products behind a logit grow with it
     m eta / 2        weights near 1/m stored in float16 lie among its subnormals (spacing eta = 2^-24): relative error m eta / 2
 
     R = 4 forward (weights of Q and K or map, context, output, the normaliser), 6 more backward, where two of them pass a
@@ -31,17 +32,22 @@ WORST_FACTOR = 4.0
 _SAFETY = 2.0
 
 
-def tolerance(case: Case, function: str, gradient: bool) -> float:
-    """The largest admissible relative error of an output, or of a gradient, of `case`."""
+def tolerance(case: Case, function: str, gradient: bool, sigma: float | None = None) -> float:
+    """The largest admissible relative error of an output, or of a gradient, of `case`.
+
+    `sigma`: root mean square of the softmax's argument, where it was measured; None for N(0, 1) inputs.
+    """
     stored = UNIT_ROUNDOFF[case.dtype]
     accumulated = min(stored, UNIT_ROUNDOFF["float32"])
     roundings = 4.0 + (8.0 if gradient else 0.0) + (4.0 if case.scope == "module" else 0.0)
-    sigma = _logit_sigma(case, function)
+    products = 0.0 if sigma is None else math.sqrt(case.d_k) + 2 * math.sqrt(case.channels or 0)
+    sigma = _logit_sigma(case, function) if sigma is None else sigma
+    argument = sigma * sigma + sigma
     sums = math.sqrt(case.d_k) + math.sqrt(case.d_v) + math.sqrt(max(case.n, case.m))
     if case.channels is not None:
         sums += 2 * math.sqrt(case.channels)
     subnormal = max(case.n, case.m) * _SUBNORMAL_SPACING.get(case.dtype, 0.0) / 2
-    return _SAFETY * ((roundings + sigma * sigma + sigma) * stored + accumulated * sums + subnormal)
+    return _SAFETY * ((roundings + argument) * stored + accumulated * (sums + argument * products) + subnormal)
 
 
 def _logit_sigma(case: Case, function: str) -> float:

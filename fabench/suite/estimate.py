@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fabench import cost
-from fabench.catalogue import Facts, implementations
+from fabench.catalogue import Facts, facts_of
 from fabench.schema import Cell, Measure
+from fabench.suite import network_plan
 from fabench.suite.model import Budget, Planned
 from fabench.units import format_bytes, format_duration
 
@@ -26,7 +27,7 @@ _CHECK_SLOWDOWN = 4.0  # float64, and chunk by chunk
 _COMPILE_S = 5.0
 # First call, FLOP count, once more before the warm-up.
 _CALLS_BESIDE = 3
-_MIN_SAMPLES = 6
+_MIN_SAMPLES = 12
 _PATIENCE = 4
 
 
@@ -78,9 +79,9 @@ def estimate(
 
 
 def _cell(planned: Planned, measure: Measure, budget: Budget, peaks: Mapping[str, Any] | None) -> CellEstimate:
-    cell, facts = planned.cell, implementations()[planned.cell.implementation]
+    cell, facts = planned.cell, facts_of(planned.cell.implementation)
     known = rates(cell.device, peaks, cell.case.dtype)
-    expected = cost.of(cell.case, facts.time_order, facts.memory_order)
+    expected = _expected(cell, facts)
     call_s = _call(expected, known)
     wall_s = 0.0 if planned.skip else _wall(cell, facts, expected, call_s, known, measure)
     needed = max(expected.total_bytes, expected.input_bytes + expected.check_bytes)
@@ -93,9 +94,20 @@ def _cell(planned: Planned, measure: Measure, budget: Budget, peaks: Mapping[str
         check_bytes=expected.check_bytes,
         call_s=call_s,
         wall_s=min(wall_s if fits else known.process_s, budget.cell_s),
-        over_budget=_over(needed, limit, wall_s, budget.cell_s),
+        over_budget=_over(needed, limit, _map(cell, facts), wall_s, budget.cell_s),
         measured_rates=known.measured,
     )
+
+
+def _expected(cell: Cell, facts: Facts) -> cost.Cost:
+    if cell.case.scope == "network":
+        return network_plan.cost_of(cell.case, facts.time_order, facts.memory_order)
+    assert facts.time_order is not None and facts.memory_order is not None
+    return cost.of(cell.case, facts.time_order, facts.memory_order)
+
+
+def _map(cell: Cell, facts: Facts) -> str:
+    return network_plan.map_words(cell.case, facts.time_order, facts.memory_order) if cell.case.scope == "network" else ""
 
 
 def _call(expected: cost.Cost, known: Rates) -> float:
@@ -105,8 +117,10 @@ def _call(expected: cost.Cost, known: Rates) -> float:
 
 def _wall(cell: Cell, facts: Facts, expected: cost.Cost, call_s: float, known: Rates, measure: Measure) -> float:
     """Process, inputs, check, warm-up, samples and memory pass; the process alone where the implementation has no such form."""
-    if cell.case.normalisation not in facts.computes:
+    if facts.time_order is not None and cell.case.normalisation not in facts.computes:
         return known.process_s
+    if cell.case.scope == "network":
+        return known.process_s + _network_wall(expected, call_s, known, measure)
     compared = 1.0
     if facts.time_order == 2 and cell.case.normalisation == "softmax":
         case = cell.case
@@ -124,10 +138,20 @@ def _wall(cell: Cell, facts: Facts, expected: cost.Cost, call_s: float, known: R
     return wall_s + max(call_s, measure.warmup_s) + sampling_s + (2 * call_s if measure.memory else 0.0)
 
 
-def _over(needed: int, limit: int | None, wall_s: float, limit_s: float) -> str | None:
+def _network_wall(expected: cost.Cost, call_s: float, known: Rates, measure: Measure) -> float:
+    """The first call, the check of its blocks, a warm-up call, samples, memory pass; building and settling takes about a call as well."""
+    wall_s = 2 * call_s + _CHECK_SLOWDOWN * expected.check_bytes / known.bytes_per_s
+    if measure.check_only:
+        return wall_s
+    least = min(call_s * min(_MIN_SAMPLES, measure.min_samples), _PATIENCE * measure.max_s)
+    return wall_s + call_s + max(call_s, least, measure.max_s) + (call_s if measure.memory else 0.0)
+
+
+def _over(needed: int, limit: int | None, largest_map: str, wall_s: float, limit_s: float) -> str | None:
     found = []
     if limit is not None and needed > limit:
-        found.append(f"memory {format_bytes(needed)} of {format_bytes(limit)}")
+        more = f" ({largest_map})" if largest_map else ""
+        found.append(f"memory {format_bytes(needed)} of {format_bytes(limit)}{more}")
     if wall_s > limit_s:
         found.append(f"time {format_duration(wall_s)} of {format_duration(limit_s)}")
     return " and ".join(found) or None
