@@ -51,7 +51,10 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """What gates of this rule can do. `alarms`: share of simulated gates with a false alarm. `bias`: largest |median log ratio| of a cell against itself."""
+    """What gates of this rule can do. `alarms`: share of simulated gates with a false alarm. `bias`: largest |median log ratio| of a cell against itself.
+
+    `suite` and `measured_at`: what was asked, and when; None where that is not known.
+    """
 
     pairs: int
     gates: int
@@ -62,6 +65,8 @@ class SelfTest:
     bias: float
     planted: tuple[Planted, ...]
     promises: tuple[Promise, ...]
+    suite: str | None = None
+    measured_at: str | None = None
 
     @property
     def promise(self) -> float | None:

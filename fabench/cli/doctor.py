@@ -6,6 +6,8 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any, Protocol
 
 import typer
@@ -59,6 +61,7 @@ def command(
                 if "missing" not in facts:
                     with exclusive({name: facts}, say, mend="run doctor again when it has ended"):
                         facts["noise"] = _noise(server, name, facts, built, measure, noise_s)
+                        facts["selftests"] = _selftests(facts, built, measure)
                         facts["peaks"] = dict(server.rates(name))
             settings = {key: value for key, value in child_settings(measure).items() if not key.startswith("FABENCH_")}
             findings["environment"] = json.loads(encode(collect("", "", (), devices, built, settings)))
@@ -85,6 +88,50 @@ def _noise(
     except StoreError as error:
         notes.print(f"[yellow]warning:[/] {safe(error)}")
     return dict(json.loads(encode(sheet)))
+
+
+def _selftests(facts: Mapping[str, Any], built: Mapping[str, Any], measure: Measure) -> list[dict[str, Any]]:
+    """What gates on this device can promise, as `fabench selftest` kept it. A broken file is a warning."""
+    from fabench.cli.selftest import kept_here
+
+    try:
+        kept = kept_here(noise.identity(facts, built, child_settings(measure)))
+    except StoreError as error:
+        notes.print(f"[yellow]warning:[/] {safe(error)}")
+        return []
+    return [
+        {
+            "suite": one.suite, "measured_at": one.measured_at, "pairs": one.pairs, "cells": len(one.promises), "looks": list(one.looks),
+            "min_effect": one.min_effect, "promise": one.promise, "alarms": asdict(one.alarms), "not_taken": why or None,
+        }
+        for one, why in kept
+    ]  # fmt: skip
+
+
+def _selftest_lines(kept: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not kept:
+        return ["  gates   what they can promise is not known; `fabench selftest` measures it"]
+    lines = []
+    for one in kept:
+        alarms, promise = one["alarms"], one["promise"]
+        least = "promise nothing" if promise is None else f"find {_share(promise)} or more in 95 of 100, in every cell"
+        lines.append(
+            f"  gates   of {one['suite'] or 'a suite not named'} ({one['cells']} cells): {least}; false alarms in {_share(alarms['value'])} "
+            f"of gates [{_share(alarms['low'])}, {_share(alarms['high'])}]"
+        )
+        age = (
+            "when is not known" if one["measured_at"] is None else f"{_age(one['measured_at'], utc_now())} ({one['measured_at']})"
+        )
+        lines.append(f"          from {one['pairs']} launch pairs, {age}" + (f"; {one['not_taken']}" if one["not_taken"] else ""))
+    return lines
+
+
+def _age(then: str, now: str) -> str:
+    """`3 days ago`."""
+    hours = (datetime.fromisoformat(now) - datetime.fromisoformat(then)).total_seconds() / 3600
+    if hours < 1:
+        return "within the hour"
+    return f"{hours:.0f} hours ago" if hours < 48 else f"{hours / 24:.0f} days ago"
 
 
 def _advice() -> list[str]:
@@ -128,6 +175,7 @@ def _device_lines(name: str, facts: Mapping[str, Any]) -> list[str]:
         f"{name:<9} {facts['name']}" + (f", {facts['threads']} thread(s)" if "threads" in facts else ""),
         f"  peaks   copy {format_rate(peaks['copy_bytes_per_s'], 'B/s')}; product {products}",
         *_noise_lines(facts["noise"]),
+        *_selftest_lines(facts["selftests"]),
     ]
 
 

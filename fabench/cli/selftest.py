@@ -18,7 +18,7 @@ from fabench.cli._console import notes, safe
 from fabench.cli._gating import Rules, cells_of, launch_pairs, request, rule_from
 from fabench.cli._session import Session, open_session
 from fabench.environment import child_settings
-from fabench.errors import ExitCode, StoreError, UsageError
+from fabench.errors import ExitCode, StoreError, UsageError, WorkerError
 from fabench.kept import Shelf
 from fabench.median import median
 from fabench.paired import Paired
@@ -30,7 +30,7 @@ from fabench.sweep.worktree import Tree, top_of, working_tree
 if TYPE_CHECKING:
     from fabench.analysis.selftest import SelfTest
 
-__all__ = ["command", "identity", "shelf"]
+__all__ = ["command", "identity", "kept_here", "shelf"]
 
 
 def command(
@@ -56,7 +56,8 @@ def command(
             raise UsageError(f"--cell {cell[:80]!r} is none of the suite's cells; `fabench list cells {wanted.name}` lists them")
         try:
             unchanged = _pairs(wanted, session, tree, cells, seed, rule, pairs, results)
-            slowed = cell or _middle(unchanged.pairs)
+            middle = _middle(unchanged.pairs)
+            slowed = cell or middle
             found = {
                 effect: _pairs(wanted, session, tree, [one for one in cells if one.id == slowed], seed, rule, planted, results, effect, slowed)
                 for effect in asked
@@ -103,10 +104,11 @@ def _ratios(pairs: Sequence[Paired]) -> dict[str, list[float]]:
 
 
 def _middle(pairs: Sequence[Paired]) -> str:
-    """The cell whose call takes as long as the middle one's."""
+    """The cell whose call takes as long as the middle one's. Raises WorkerError where none was measured."""
     times = {one.cell.id: median(one.base_s) for one in pairs if one.base_s}
     if not times:
-        raise UsageError("no cell of the suite could be measured; run `fabench check` on it first")
+        why = next((one.reason for one in pairs if one.reason), "no reason known")
+        raise WorkerError(f"no cell of the suite could be measured ({why}); run `fabench check` on it first")
     return sorted(times, key=lambda name: times[name])[len(times) // 2]
 
 
@@ -132,13 +134,14 @@ def _told(
     ratios = _ratios(unchanged.pairs)
     full = max(len(values) for values in ratios.values())
     whole = {name: values for name, values in ratios.items() if len(values) == full}
-    for name in ratios.keys() - whole.keys():
+    for name in sorted({one.cell.id for one in unchanged.pairs} - whole.keys()):
         notes.print(f"[yellow]warning:[/] {safe(name)} could not be measured in every pair, and is left out")
     changed = {(slowed, effect): _ratios(found.pairs).get(slowed, []) for effect, found in planted.items()}
     try:
         result = self_test(whole, {key: values for key, values in changed.items() if values}, Rule(*rule), unchanged.run.seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    result = replace(result, suite=suite.name, measured_at=unchanged.run.environment.started_at)
     if as_json:
         typer.echo(json.dumps(asdict(result) | {"promise": result.promise}))
     for line in lines(result):
@@ -148,6 +151,34 @@ def _told(
     except StoreError as error:
         notes.print(f"[yellow]warning:[/] {safe(error)}")
     return ExitCode.FINE
+
+
+def kept_here(of_machine: Mapping[str, Any]) -> list[tuple[SelfTest, str]]:
+    """Self-tests that are kept of this machine and device, whatever their suite and threads, each with what a gate makes of it.
+
+    `of_machine`: the device's `noise.identity`. Raises StoreError for a file that is broken.
+    """
+    found = []
+    for of, known in shelf().entries():
+        if all(of.get(name) == of_machine[name] for name in _MACHINE):
+            found.append((known, _use(of, known, of_machine)))
+    return found
+
+
+_MACHINE = ("machine", "device", "uuid")
+
+
+def _use(of: Mapping[str, Any], known: SelfTest, of_machine: Mapping[str, Any]) -> str:
+    """Why a gate does not take it, as far as that can be told without its suite's settings; "" where it may."""
+    if of.get("torch") != of_machine["torch"]:
+        return f"measured with torch {of.get('torch')}, this is {of_machine['torch']}"
+    try:
+        suite = None if known.suite is None else load(known.suite)
+    except UsageError:
+        suite = None
+    if suite is None or suite.sha != of.get("suite"):
+        return "of another text, other settings or a filter: gates of the plain suite do not take it"
+    return ""
 
 
 def lines(found: SelfTest) -> list[str]:

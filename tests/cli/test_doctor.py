@@ -3,16 +3,22 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fabench import noise
+from fabench.analysis.gate import Rule
+from fabench.analysis.selftest import self_test
 from fabench.cli import doctor
 from fabench.cli._session import open_session, stored_noise
-from fabench.cli.doctor import _noise_lines
+from fabench.cli.doctor import _age, _noise_lines
+from fabench.cli.selftest import shelf
 from fabench.codec import encode
+from fabench.environment import child_settings
 from fabench.schema import Measure
 from fabench.suite import load
 from fabench.sweep.launch import ForkServer
@@ -134,3 +140,58 @@ def test_a_broken_file_is_one_warning_and_unknown(cache: Path, capsys: pytest.Ca
     assert stored_noise(facts, built, Measure()) is None
     warning = capsys.readouterr().err
     assert warning == f"warning: {file} is no file of noise floors; write it anew with `fabench doctor`\n"
+
+
+def kept(folder: Path, suite: str = "ci", torch: str = "2.14.1", **changes: Any) -> None:
+    """A self-test of this machine's CPU, as `fabench selftest` keeps it."""
+    rule = Rule()
+    jitter = [0.01 * (index % 5 - 2) for index in range(20)]
+    found = self_test({"a": jitter, "b": jitter[::-1]}, {}, rule, 1, gates=50)
+    asked = load(suite)
+    of = noise.identity(CPU, {"torch": torch}, child_settings(asked.measure)) | {"suite": asked.sha, "where": None}
+    when = (datetime.now(UTC) - timedelta(days=3, hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    shelf().remember(of, replace(found, suite=suite, measured_at=when, **changes))
+
+
+def test_what_gates_can_promise_is_shown_or_how_to_measure_it(
+    scripted: Scripted, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doctor.command(noise_s=0.0, threads=None, as_json=False)
+    assert "gates   what they can promise is not known; `fabench selftest` measures it" in capsys.readouterr().out
+    kept(cache)
+    doctor.command(noise_s=0.0, threads=None, as_json=True)
+    (found,) = json.loads(capsys.readouterr().out)["environment"]["devices"]["cpu"]["selftests"]
+    assert (found["suite"], found["pairs"], found["cells"], found["not_taken"]) == ("ci", 20, 2, None)
+    assert found["promise"] > 0.05 and found["alarms"]["low"] <= found["alarms"]["value"] <= found["alarms"]["high"]
+    doctor.command(noise_s=0.0, threads=None, as_json=False)
+    shown = capsys.readouterr().out
+    assert (
+        f"gates   of ci (2 cells): find {100 * found['promise']:.1f}% or more in 95 of 100, in every cell; false alarms in "
+        in shown
+    )
+    assert "          from 20 launch pairs, 3 days ago (20" in shown
+    assert "not known; `fabench selftest`" not in shown
+
+
+def test_a_self_test_that_gates_do_not_take_says_why(scripted: Scripted, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept(cache, torch="2.13.0")
+    doctor.command(noise_s=0.0, threads=None, as_json=False)
+    assert "launch pairs, 3 days ago" in (shown := capsys.readouterr().out)
+    assert "; measured with torch 2.13.0, this is 2.14.1" in shown
+    shelf().path.write_text(shelf().path.read_text().replace(load("ci").sha, "0123456789abcdef").replace("2.13.0", "2.14.1"))
+    doctor.command(noise_s=0.0, threads=None, as_json=False)
+    assert "; of another text, other settings or a filter: gates of the plain suite do not take it" in capsys.readouterr().out
+    shelf().path.write_text("{")
+    doctor.command(noise_s=0.0, threads=None, as_json=False)
+    told = capsys.readouterr()
+    assert "is no file of self-tests; write it anew with `fabench selftest`" in told.err
+    assert "what they can promise is not known" in told.out
+
+
+def test_ages_in_words() -> None:
+    day = "2030-01-02T00:00:00Z"
+    assert [_age(then, day) for then in ("2030-01-01T23:30:00Z", "2030-01-01T04:00:00Z", "2029-12-23T00:00:00Z")] == [
+        "within the hour",
+        "20 hours ago",
+        "10 days ago",
+    ]
