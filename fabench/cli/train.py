@@ -112,9 +112,10 @@ def command(
     found = trained(request, _tell)
     if os.environ.get("RANK", "0") == "0":
         typer.echo(encode(found) if as_json else safe(_end(found.steps, found.loss, found.checkpoint)))
-    if found.interrupted:
-        raise KeyboardInterrupt
-    return ExitCode.FINE
+    if not found.interrupted:
+        return ExitCode.FINE
+    notes.print("interrupted; go on with --resume latest")
+    return ExitCode.INTERRUPTED
 
 
 def _first(own: int | None, common: int | None) -> int | None:

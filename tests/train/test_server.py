@@ -56,9 +56,7 @@ def test_killed_and_gone_on_has_the_losses_of_an_uninterrupted_training(request_
     assert same(weights(end.checkpoint), weights(whole.checkpoint))
 
 
-def test_a_signal_ends_it_after_the_step_in_hand_with_a_checkpoint(
-    request_to: Request, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_signal_ends_it_after_the_step_in_hand_with_a_checkpoint(request_to: Request, tmp_path: Path) -> None:
     with server(request_to(changes={"epochs": 1000})) as process:
         until_step(process, 1)
         process.send_signal(signal.SIGTERM)
@@ -78,9 +76,3 @@ def test_a_parent_that_is_gone_ends_it_with_a_checkpoint(request_to: Request, tm
         process.stdout.close()
         process.wait()
     assert list((tmp_path / "out").glob("step-????????.pt"))
-
-
-def test_what_a_user_can_mend_is_one_message(request_to: Request) -> None:
-    with server(request_to() | {"format": "coco"}) as process:
-        (only,) = said(process)
-    assert only == {"event": "error", "kind": "UsageError", "text": "stereo has no data sets in the format coco"}
