@@ -1,7 +1,9 @@
-"""`fabench report`: reads run folders or earlier reports and writes the page, tables and figures anew."""
+"""`fabench report`: reads run folders, earlier reports or experiments and writes the page, tables and figures anew."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +12,19 @@ import typer
 from fabench.cli import _options as o
 from fabench.cli._console import notes, safe
 from fabench.errors import ExitCode, StoreError, UsageError
+from fabench.lines import reason_of
 from fabench.schema import Environment, Record
 from fabench.store import find_runs, read_run
+from fabench.trialfile import read_experiment
+from fabench.trials import EXPERIMENTS, Experiment
 
 __all__ = ["command"]
 
 
 def command(
     runs: Annotated[
-        list[Path] | None, typer.Argument(help="Run folders, HTML or JSON reports; without any: the latest run.")
+        list[Path] | None,
+        typer.Argument(help="Run folders, HTML or JSON reports, or experiment-*.json; without any: the latest run."),
     ] = None,
     formats: Annotated[
         str | None, typer.Option("--format", "-f", help="Comma list, e.g. html,markdown; without it: all.")
@@ -27,7 +33,7 @@ def command(
     results: o.Results = Path("results"),
     reports: o.Reports = Path("reports"),
 ) -> int:
-    """Write the report of stored runs."""
+    """Write the report of stored runs, or of experiments."""
     from fabench.report import format_names, write_report
 
     wanted = [part.strip() for part in formats.split(",")] if formats else None
@@ -38,6 +44,11 @@ def command(
         runs = list(find_runs(results))[-1:]
         if not runs:
             raise UsageError(f"no run in {results}; measure one with `fabench sweep quick`, or name a run folder")
+    experiments = [found for path in runs if (found := _experiment(path)) is not None]
+    if experiments:
+        if len(experiments) < len(runs):
+            raise UsageError("experiments have pages of their own; name runs and experiments in separate commands")
+        return _write_experiments(experiments, reports, name, wanted or list(format_names()))
     records: list[Record] = []
     environments: list[Environment] = []
     warnings: list[str] = []
@@ -52,6 +63,31 @@ def command(
         notes.print(f"[yellow]warning:[/] {safe(warning)}")
     for file in write_report(records, environments, reports, name or runs[0].stem, wanted, warnings=warnings):
         typer.echo(str(file))
+    return ExitCode.FINE
+
+
+def _experiment(path: Path) -> Experiment | None:
+    """The experiment that a file holds; None for what is none. Raises StoreError for a broken one."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return None
+    try:
+        known = json.loads(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"can't read {path}: {reason_of(error)}") from None
+    except (ValueError, RecursionError):
+        return None
+    name = known.get("name") if isinstance(known, dict) and {"protocol", "trials"} <= known.keys() else None
+    return read_experiment(path, name) if name in EXPERIMENTS else None
+
+
+def _write_experiments(found: Sequence[Experiment], reports: Path, name: str | None, formats: Sequence[str]) -> int:
+    from fabench.report.experiment import write_experiment_report
+
+    if name is not None and len(found) > 1:
+        raise UsageError("--name names the files of one page, and every experiment has its own; leave it out")
+    for one in found:
+        for file in write_experiment_report(one, reports, name or f"experiment-{one.name}", formats):
+            typer.echo(str(file))
     return ExitCode.FINE
 
 

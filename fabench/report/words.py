@@ -29,6 +29,7 @@ __all__ = [
 DASH = "–"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _LONGEST = 2000
+_SIGNED = ("points", "pixels_apart")
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -75,6 +76,12 @@ def _decimal(value: float, unit: str) -> str:
     return f"{shown:,.{decimals}f} {f'{prefix}{unit}'.strip()}"
 
 
+def _signed(value: float, decimals: int) -> str:
+    """With its sign, none where it rounds to nothing."""
+    shown = f"{value:+.{decimals}f}"
+    return shown[1:] if float(shown) == 0 else shown.replace("-", "−")
+
+
 _SCALARS: dict[str, Callable[[float], str]] = {
     "count": integer,
     "integer": lambda value: f"{value:.0f}",
@@ -88,6 +95,10 @@ _SCALARS: dict[str, Callable[[float], str]] = {
     "bandwidth": lambda value: units.format_rate(value, "B/s"),
     "flop": lambda value: units.format_count(value, "FLOP"),
     "operations": units.format_count,
+    "share": lambda value: f"{100 * value:.2f} %",
+    "points": lambda value: f"{_signed(100 * value, 2)} points",
+    "pixels": lambda value: f"{value:.3f} px",
+    "pixels_apart": lambda value: f"{_signed(value, 3)} px",
     "decimal": lambda value: _decimal(value, "B"),
     "mac": lambda value: _decimal(value, " MAC"),
 }
@@ -109,12 +120,13 @@ def show(value: Value, kind: str) -> str:
 
 
 def interval(value: Estimate, kind: str) -> str:
-    """The two ends; a unit that both share is written once: `1.20–1.31 ms`."""
+    """The two ends; a unit that both share is written once: `1.20–1.31 ms`; `−0.31 to +0.02 px` where there are signs."""
     low, high = show(value.low, kind), show(value.high, kind)
+    between = " to " if kind in _SIGNED else DASH
     head, _, unit = low.partition(" ")
     if unit and high.endswith(" " + unit):
-        return f"{head}{DASH}{high}"
-    return f"{low}{DASH}{high}"
+        return f"{head}{between}{high}"
+    return f"{low}{between}{high}"
 
 
 def show_estimate(value: Estimate, kind: str) -> str:

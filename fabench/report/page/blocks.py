@@ -10,6 +10,7 @@ from fabench.report.blocks import (
     Block,
     Chart,
     Column,
+    DotChart,
     HeatMap,
     Line,
     LineChart,
@@ -22,7 +23,7 @@ from fabench.report.blocks import (
     Text,
     Value,
 )  # fmt: skip
-from fabench.report.draw import bars, detection, heat, lines, roofline, stereo
+from fabench.report.draw import bars, detection, dots, heat, lines, roofline, stereo
 from fabench.report.draw.markup import Markup, element, join, powers
 from fabench.report.draw.network import shape
 from fabench.report.draw.parts import swatch
@@ -99,6 +100,8 @@ def _drawn(chart: Chart) -> tuple[Markup, Sequence[Series]]:
         return roofline.draw(chart), [line.series for line in chart.lines]
     if isinstance(chart, BarChart):
         return bars.draw(chart), chart.series
+    if isinstance(chart, DotChart):
+        return dots.draw(chart), ()
     if isinstance(chart, NetworkDrawing):
         return {"detection": detection, "stereo": stereo}[chart.network].draw(chart), chart.series
     return heat.draw(chart), ()
@@ -162,6 +165,13 @@ def values(chart: Chart) -> tuple[tuple[Column, ...], list[tuple[Value, ...]]]:
             )
             for group in chart.groups
             for bar in group.bars
+        ]
+    if isinstance(chart, DotChart):
+        columns = (Column("row"), Column("each", chart.x_kind), Column("which"), Column("mean", chart.x_kind))
+        return columns, [
+            (row.series.name, value, label, row.mean)
+            for row in chart.rows
+            for value, label in zip(row.values, row.labels, strict=True)
         ]
     if isinstance(chart, NetworkDrawing):
         columns = (

@@ -83,6 +83,10 @@
       if (Math.abs(value) >= scale) return significant(value / scale) + " " + prefix + unit;
     return significant(value) + " " + unit;
   };
+  const signed = (value, digits) => {
+    const shown = fixed(Math.abs(value), digits);
+    return Number(shown) === 0 ? shown : (value < 0 ? "\u2212" : "+") + shown;
+  };
   const decimal = (value, unit) => {
     for (const [scale, prefix] of [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]])
       if (Math.abs(value) >= scale * 0.99995) {
@@ -103,7 +107,8 @@
     count: grouped, integer: (v) => fixed(v, 0), number: precise, exponent: (v) => fixed(v, 2), duration, bytes, percent,
     ratio: (v) => significant(v) + "x", flops: (v) => prefixed(v, "FLOP/s"), bandwidth: (v) => prefixed(v, "B/s"),
     flop: (v) => prefixed(v, "FLOP"), operations: (v) => prefixed(v, "").trimEnd(),
-    decimal: (v) => decimal(v, "B"), mac: (v) => decimal(v, " MAC"),
+    share: (v) => fixed(100 * v, 2) + " %", points: (v) => signed(100 * v, 2) + " points", pixels: (v) => fixed(v, 3) + " px",
+    pixels_apart: (v) => signed(v, 3) + " px", decimal: (v) => decimal(v, "B"), mac: (v) => decimal(v, " MAC"),
   };
   const scalar = (value, kind) => {
     if (value === null || value === undefined) return DASH;
@@ -113,7 +118,8 @@
   const span = (low, high, kind) => {
     const a = scalar(low, kind), b = scalar(high, kind), cut = a.indexOf(" ");
     const unit = cut < 0 ? "" : a.slice(cut);
-    return unit && b.endsWith(unit) ? a.slice(0, cut) + DASH + b : a + DASH + b;
+    const between = kind === "points" || kind === "pixels_apart" ? " to " : DASH;
+    return unit && b.endsWith(unit) ? a.slice(0, cut) + between + b : a + between + b;
   };
 
   // ---- columns: plain values, a dictionary, front-coded text, or an estimate with its interval ----
