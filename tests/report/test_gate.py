@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from scipy import stats
 
 from fabench.analysis.outcome import outcome
+from fabench.paired import Paired
 from fabench.report.gate import COLUMNS, document, headline, sentences
 from fabench.report.verdicts import Ending
 from fabench.schema import Status
@@ -26,8 +28,8 @@ def bounds(ratio: float, jitter: tuple[float, ...]) -> tuple[float, float]:
     return 100 * (ratio * math.exp(-half) - 1), 100 * (ratio * math.exp(half) - 1)
 
 
-def said(found: list[object], **changes: object) -> list[str]:
-    return sentences(outcome(run(**changes), found))  # type: ignore[arg-type]
+def said(found: Sequence[Paired], **changes: object) -> list[str]:
+    return sentences(outcome(run(**changes), found))
 
 
 def test_a_slower_cell_is_said_with_its_interval_and_its_pairs() -> None:
