@@ -13,9 +13,9 @@ from fabench.analysis.experiment import Agreement, Difference, Measure, Reading,
 from fabench.cli._console import notes, safe
 from fabench.cli._options import Results, overrides
 from fabench.codec import DecodeError, decode, encode
-from fabench.errors import ExitCode, UsageError
+from fabench.errors import ExitCode, StoreError, UsageError
 from fabench.sweep.experiment import completed, resumed
-from fabench.trialfile import path_of
+from fabench.trialfile import path_of, read_experiment
 from fabench.trials import (
     ARMS,
     EXPERIMENTS,
@@ -50,19 +50,14 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another protocol than the fixed one, e.g. seeds=2; name another --results too."),
     ] = None,
-    stored: Annotated[bool, typer.Option("--stored", help="Make no trial; show what is stored.")] = False,
+    stored: Annotated[bool, typer.Option("--stored", help="Make no trial; show what is stored, whatever its protocol.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What was read as one line of JSON on standard output.")] = False,
 ) -> int:  # fmt: skip
     """Train without attention, with non-local and with factorized attention, many seeds; show differences with intervals."""
     if name not in EXPERIMENTS:
         raise UsageError(f"no experiment is called {name[:40]!r}; there are {', '.join(EXPERIMENTS)}")
     path = path_of(results, name)
-    experiment = resumed(path, name, _protocol(name, settings))
-    if not stored:
-        lacking = len(missing(experiment))
-        if lacking:
-            notes.print(safe(f"{lacking} trials to make; each is stored in {path}, and a stopped experiment goes on from there"))
-        experiment = completed(experiment, path, _Teller(experiment))
+    experiment = _stored(path, name) if stored else _made(path, name, _protocol(name, settings))
     found = read(experiment)
     if as_json:
         typer.echo(encode(found))
@@ -70,6 +65,20 @@ def command(
         for line in _lines(experiment, found):
             typer.echo(safe(line))
     return ExitCode.FINE if found.seeds else ExitCode.NOT_MEASURED
+
+
+def _stored(path: Path, name: str) -> Experiment:
+    found = read_experiment(path, name)
+    if found is None:
+        raise StoreError(f"{path} is not there; `fabench experiment {name}` makes it")
+    return found
+
+
+def _made(path: Path, name: str, protocol: Protocol) -> Experiment:
+    experiment = resumed(path, name, protocol)
+    if lacking := len(missing(experiment)):
+        notes.print(safe(f"{lacking} trials to make; each is stored in {path}, and a stopped experiment goes on from there"))
+    return completed(experiment, path, _Teller(experiment))
 
 
 def _protocol(name: str, settings: list[str] | None) -> Protocol:

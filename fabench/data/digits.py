@@ -7,7 +7,6 @@ shuffled ones would test on hands that were seen in training.
 from __future__ import annotations
 
 import gzip
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +34,8 @@ def load() -> Digits:
     """The set, read from scikit-learn's own file: never downloaded. Raises DataError where the package is missing or its file is broken."""
     path = Path(need("sklearn", "the set of digits").__file__).parent / "datasets" / "data" / "digits.csv.gz"
     try:
-        table = np.loadtxt(io.BytesIO(gzip.decompress(read_bytes(path))), delimiter=",")
+        rows = gzip.decompress(read_bytes(path)).decode("ascii").split()
+        table = np.array([[float(cell) for cell in row.split(",")] for row in rows])
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path} is not the set of digits that scikit-learn ships: {reason(error)}") from None
     if table.ndim != 2 or table.shape[1] != _SIDE * _SIDE + 1:

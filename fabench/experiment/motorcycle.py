@@ -1,6 +1,6 @@
 """PSMNet on scikit-image's motorcycle pair: trained on the left part, tested on the right one. One pair: a sanity experiment, no benchmark.
 
-    columns     0 .. train_columns     margin      read_from .. test_from      test_from .. 741
+    columns     0 .. train_columns     margin      read_from .. test_from      test_from .. the last
     both views  training crops         never read  read by the test            read and tested (left view)
 
 See `fabench.trials.MotorcycleProtocol` for why no tested point was seen in training. Training sees the training part alone and a test
@@ -30,7 +30,7 @@ from fabench.positions import Attention
 from fabench.train.losses import StereoBatch, StereoLoss
 from fabench.trials import ARMS, MotorcycleProtocol, MotorcycleTrial, PixelErrors, StereoReference
 
-__all__ = ["Corner", "Parts", "build", "corners", "parts", "references", "tested", "trial"]
+__all__ = ["Corner", "Parts", "batches", "build", "corners", "parts", "reduced", "references", "tested", "trial"]
 
 _REPORTS = 10
 _SGBM_BLOCK = 5
@@ -41,6 +41,28 @@ class Parts(NamedTuple):
 
     training: StereoPair
     test: StereoPair
+
+
+def reduced(pair: StereoPair, by: int) -> StereoPair:
+    """The pair with `by` x `by` pixels made one, the rest at the right and lower edges left out: colours and disparities averaged.
+
+    The disparity, in the new pixels, is unknown where one of them is unknown, or where they differ by more than a new pixel: at the edge
+    of a thing their mean is the disparity of nothing.
+    """
+    height, width = (side // by for side in pair.disparity.shape)
+
+    def squares(values: NDArray[np.generic]) -> NDArray[np.float64]:
+        cut = values[: height * by, : width * by].astype(np.float64).reshape(height, by, width, by, -1)
+        return cut.swapaxes(1, 2).reshape(height, width, by * by, -1)
+
+    views = [np.rint(squares(view).mean(axis=2)).astype(np.uint8) for view in (pair.left, pair.right)]
+    disparities = squares(pair.disparity)[..., 0] / by
+    disparity = np.where(np.ptp(disparities, axis=2) <= 1, disparities.mean(axis=2), np.nan).astype(np.float32)
+    return StereoPair(pair.name, *views, disparity)
+
+
+def _pair(protocol: MotorcycleProtocol) -> StereoPair:
+    return reduced(stereo_motorcycle(), protocol.reduction)
 
 
 def parts(pair: StereoPair, protocol: MotorcycleProtocol) -> Parts:
@@ -63,30 +85,42 @@ def _cut(pair: StereoPair, columns: slice) -> StereoPair:
 
 
 class Corner(NamedTuple):
-    """Where a training crop begins in the training part, and whether it is mirrored top to bottom."""
+    """Where a training crop begins in the training part: in the left view, and `shift` columns further right in the right view; and
+    whether both are mirrored top to bottom."""
 
     row: int
     column: int
+    shift: int
     mirrored: bool
 
 
 def corners(size: tuple[int, int], protocol: MotorcycleProtocol, seed: int) -> list[list[Corner]]:
     """The crops of every step, decided by the seed alone, from a part of `size` (height, width). Raises UsageError for one too small."""
-    rows, columns = (whole - crop + 1 for whole, crop in zip(size, (protocol.crop_height, protocol.crop_width), strict=True))
-    if min(rows, columns) < 1:
-        raise UsageError(f"crops are {protocol.crop_height}x{protocol.crop_width}, the training part only {size[0]}x{size[1]}")
+    height, width = protocol.crop_height, protocol.crop_width
+    if size[0] < height or size[1] < width + protocol.shift:
+        needed = f"{height}x{width}, moved by up to {protocol.shift}"
+        raise UsageError(f"crops are {needed}, but the training part is only {size[0]}x{size[1]}")
     draw = np.random.default_rng(seed)
-    return [
-        [Corner(int(draw.integers(rows)), int(draw.integers(columns)), bool(draw.integers(2))) for _ in range(protocol.batch)]
-        for _ in range(protocol.steps)
-    ]
+
+    def corner() -> Corner:
+        shift = int(draw.integers(-protocol.shift, protocol.shift, endpoint=True))
+        column = int(draw.integers(max(0, -shift), size[1] - width - max(0, shift), endpoint=True))
+        return Corner(int(draw.integers(size[0] - height, endpoint=True)), column, shift, bool(draw.integers(2)))
+
+    return [[corner() for _ in range(protocol.batch)] for _ in range(protocol.steps)]
 
 
-def _batches(part: StereoPair, protocol: MotorcycleProtocol, seed: int) -> Iterator[StereoBatch]:
+def batches(part: StereoPair, protocol: MotorcycleProtocol, seed: int) -> Iterator[StereoBatch]:
+    """The training batches, one a step."""
     left, right = (stereo.normalise(_image(view)) for view in (part.left, part.right))
     disparity = torch.from_numpy(part.disparity)
-    for chosen in corners(part.disparity.shape, protocol, seed):
-        yield StereoBatch(*(torch.stack([_crop(values, at, protocol) for at in chosen]) for values in (left, right, disparity)))
+    height, width = part.disparity.shape
+    for chosen in corners((height, width), protocol, seed):
+        crops = [
+            (_crop(left, at, 0, protocol), _crop(right, at, at.shift, protocol), _moved(_crop(disparity, at, 0, protocol), at.shift))
+            for at in chosen
+        ]  # fmt: skip
+        yield StereoBatch(*(torch.stack(values) for values in zip(*crops, strict=True)))
 
 
 def _image(view: NDArray[np.uint8]) -> torch.Tensor:
@@ -94,10 +128,17 @@ def _image(view: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(view).permute(2, 0, 1).float() / 255
 
 
-def _crop(values: torch.Tensor, at: Corner, protocol: MotorcycleProtocol) -> torch.Tensor:
+def _crop(values: torch.Tensor, at: Corner, shift: int, protocol: MotorcycleProtocol) -> torch.Tensor:
     """[..., H, W] -> [..., crop_height, crop_width]."""
-    found = values[..., at.row : at.row + protocol.crop_height, at.column : at.column + protocol.crop_width]
+    column = at.column + shift
+    found = values[..., at.row : at.row + protocol.crop_height, column : column + protocol.crop_width]
     return found.flip(-2) if at.mirrored else found
+
+
+def _moved(disparity: torch.Tensor, shift: int) -> torch.Tensor:
+    """Disparities when the right view begins `shift` columns further right; NaN where partners would lie to the right of their points."""
+    moved = disparity + shift
+    return moved.where(moved >= 0, torch.nan)
 
 
 def build(arm: str, protocol: MotorcycleProtocol, seed: int) -> PSMNet:
@@ -117,12 +158,12 @@ def trial(
     """Trains the arm and tests it. `progress` is told the share that is done. Raises DataError where the pair is not there."""
     began = time.monotonic()
     torch.set_num_threads(protocol.threads)
-    training, test = parts(stereo_motorcycle(), protocol)
+    training, test = parts(_pair(protocol), protocol)
     network = build(arm, protocol, seed)
     parameters, added = sum(parameter.numel() for parameter in network.parameters()), parameters_added(network)
     losses: list[float] = []
     objective = StereoLoss(protocol.max_disparity)
-    for loss in trained(network, _batches(training, protocol, seed), protocol.steps, objective, protocol.learning_rate):
+    for loss in trained(network, batches(training, protocol, seed), protocol.steps, objective, protocol.learning_rate):
         losses.append(loss)
         if len(losses) % max(1, protocol.steps // _REPORTS) == 0 and len(losses) < protocol.steps:
             progress(len(losses) / protocol.steps)
@@ -163,7 +204,7 @@ def _errors(predicted: Floats, truth: NDArray[np.float32]) -> PixelErrors:
 
 def references(protocol: MotorcycleProtocol) -> list[StereoReference]:
     """OpenCV's semi-global matching, and the training part's median disparity everywhere, on the pixels that the networks are tested on."""
-    training, test = parts(stereo_motorcycle(), protocol)
+    training, test = parts(_pair(protocol), protocol)
     truth, answer = tested(test, protocol), _sgbm(test, protocol)
     known, answered = np.isfinite(truth), np.isfinite(answer)
     coverage = float((known & answered).sum() / known.sum())
