@@ -26,8 +26,9 @@ from fabench.analysis.frame import case_of
 from fabench.places import WITHOUT
 from fabench.schema import Case
 
-__all__ = ["NetworkCell", "Networks", "Overhead", "Setting", "networks"]
+__all__ = ["FEWEST", "NetworkCell", "Networks", "Overhead", "Setting", "networks"]
 
+FEWEST = 6
 # Network, device, dtype, mode, batch: cells that may be compared.
 Setting: TypeAlias = tuple[str, str, str, str, int]
 
@@ -36,7 +37,8 @@ Setting: TypeAlias = tuple[str, str, str, str, int]
 class NetworkCell:
     """One cell: a whole network, or a block alone. `row`: its place in the frame.
 
-    `time` is None where none was measured; then `missing` says why ("out_of_memory: ..."). `memory_bytes`: what the call took at its peak.
+    `time` is None where none was measured; then `missing` says why ("out_of_memory: ..."). Its ends are a 95 % interval only where the
+    samples are enough (`judged`). `memory_bytes`: what the call took at its peak.
     `predicted_bytes`: what arithmetic predicts of that, for a block alone.
     """
 
@@ -47,9 +49,15 @@ class NetworkCell:
     holds_map: bool
     case: Case
     time: Estimate | None
+    samples: int
     memory_bytes: float | None
     predicted_bytes: float | None
     missing: str
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are samples enough for an interval: of five or fewer no two enclose the median with 95 %."""
+        return self.time is not None and self.samples >= FEWEST
 
     @property
     def whole(self) -> bool:
@@ -93,12 +101,14 @@ class NetworkCell:
 class Overhead:
     """A whole network with attention beside the same without. `ratio`, `added_s`: None where one of the two has no time.
 
+    `span`: the ratio with its interval, None where one of the two has too few samples for one.
     `blocks_s`: the blocks alone, added up as often as each is passed; None where not all of them were measured.
     """
 
     cell: NetworkCell
     without: NetworkCell | None
-    ratio: Estimate | None
+    ratio: float | None
+    span: Estimate | None
     added_s: float | None
     added_bytes: float | None
     blocks_s: float | None
@@ -143,6 +153,7 @@ def _cell(row: int, values: Mapping[Any, Any]) -> NetworkCell:
         holds_map=values["memory_order"] == 2,
         case=case,
         time=time if measured else None,
+        samples=int(values["samples"]),
         memory_bytes=_known(values["delta_bytes"]),
         predicted_bytes=_known(values["predicted_delta_bytes"]),
         missing="" if measured else str(why or "no time measured"),
@@ -163,14 +174,14 @@ def _overheads(
         if not cell.whole or cell.bare:
             continue
         without = bare.get(_same_network(cell))
-        both = without is not None and cell.time is not None and without.time is not None
-        ratio = _ratio(cell, without, samples, draws, rng) if both and without is not None else None
+        old, new = None if without is None else without.time, cell.time
         found.append(
             Overhead(
                 cell,
                 without,
-                ratio,
-                added_s=_less(cell.time and cell.time.value, without and without.time and without.time.value),
+                ratio=None if old is None or new is None else new.value / old.value,
+                span=None if without is None else _span(cell, without, samples, draws, rng),
+                added_s=None if old is None or new is None else new.value - old.value,
                 added_bytes=_less(cell.memory_bytes, without and without.memory_bytes),
                 blocks_s=_together(cell, alone),
             )
@@ -186,12 +197,13 @@ def _less(value: float | None, base: float | None) -> float | None:
     return None if value is None or base is None else value - base
 
 
-def _ratio(
+def _span(
     cell: NetworkCell, without: NetworkCell, samples: Sequence[tuple[float, ...]], draws: int, rng: np.random.Generator
-) -> Estimate:
-    assert cell.time is not None and without.time is not None
+) -> Estimate | None:
+    if cell.time is None or without.time is None or not (cell.judged and without.judged):
+        return None
     ratio = cell.time.value / without.time.value
-    drawn = log_draws(samples, [[cell.row, without.row]], draws, rng)[0]
+    drawn = log_draws(samples, [[cell.row], [without.row]], draws, rng)[:, 0]
     low, high = (float(np.exp(edge)) for edge in interval(drawn[0] - drawn[1]))
     return Estimate(ratio, min(low, ratio), max(high, ratio))
 

@@ -57,7 +57,7 @@ def build(
 def compose(readings: Readings, title: str = "", warnings: Sequence[str] = ()) -> Report:
     """The report of these readings."""
     said = (*network_cost.sentences(readings), *overview.sentences(readings))
-    doubt = words.plain(readings.headline.doubt)
+    doubt = words.plain(network_cost.doubt(readings) if readings.networks.overheads else readings.headline.doubt)
     return Report(
         title=words.plain(title) or "fabench report",
         subtitle=_subtitle(readings),

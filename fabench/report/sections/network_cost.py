@@ -13,7 +13,7 @@ from fabench.report.readings import Readings
 from fabench.report.sections.charts import identifier, short
 from fabench.report.sections.naming import NAMES, block_names, choice, image, map_of, series_of, setting
 
-__all__ = ["facts", "main_setting", "section", "sentences"]
+__all__ = ["doubt", "facts", "main_setting", "section", "sentences"]
 
 _MOST_SHOWN, _MOST_GROUPS = 4, 9
 _WHOLE = (
@@ -91,7 +91,7 @@ def _chart(
         (
             True,
             "time",
-        ): "Over each value: the ratio to no attention. Whiskers: 95 % interval of the median, where it is wide enough to be seen.",
+        ): "Over each value: the ratio to no attention. Whiskers: 95 % interval of the median, from six samples on, where it is wide enough to be seen.",
         (True, "memory"): "What the call took at its peak, weights and input not counted.",
         (False, "time"): "One block by itself, on the map of its position.",
         (False, "memory"): "Hollow: what the formula predicts for an eager implementation.",
@@ -139,10 +139,20 @@ def _bar(cell: NetworkCell, series: Series, quantity: str, overhead: Overhead | 
         told = ", ".join(text for text in (f"{where}: {cell.missing}", map_of(cell)) if text)
         return Bar(series, None, None, short(cell.missing), words.plain(told), above=map_of(cell))
     ratio = None if overhead is None else overhead.ratio
-    label = f"{where}: {words.show_estimate(time, 'duration')}"
-    label += "" if ratio is None else f", {words.show_estimate(ratio, 'ratio')} of no attention"
-    above = "" if ratio is None else words.show(ratio.value, "ratio")
-    return Bar(series, time.value, None, "", words.plain(label), time.low, time.high, above)
+    label = f"{where}: {words.show(_time(cell), 'duration')}{_counted(cell)}"
+    label += "" if overhead is None or ratio is None else f", {words.show(overhead.span or ratio, 'ratio')} of no attention"
+    above = "" if ratio is None else words.show(ratio, "ratio")
+    low, high = (time.low, time.high) if cell.judged else (None, None)
+    return Bar(series, time.value, None, "", words.plain(label), low, high, above)
+
+
+def _time(cell: NetworkCell) -> Value:
+    """With its interval, where there is one."""
+    return cell.time if cell.time is None or cell.judged else cell.time.value
+
+
+def _counted(cell: NetworkCell) -> str:
+    return "" if cell.judged else f" ({cell.samples} sample{'' if cell.samples == 1 else 's'}, too few for an interval)"
 
 
 def _status(cell: NetworkCell) -> str:
@@ -158,13 +168,13 @@ def _tables(readings: Readings) -> list[Block]:
         network, name = str(cell.case.network), "none" if cell.bare else names[cell.attention]
         place, size = cell.maps[0] if cell.maps else (None, None)
         if not cell.whole:
-            figures = (cell.case.n, _status(cell), cell.time, cell.memory_bytes, cell.predicted_bytes, size)
+            figures = (cell.case.n, _status(cell), _time(cell), cell.memory_bytes, cell.predicted_bytes, size)
             alone.append((NAMES[network], cell.case.positions, image(cell.image), name, *figures, setting(cell.setting)))
             continue
         found = overheads.get(id(cell))
-        bare = None if found is None or found.without is None else found.without.time
-        more = (None,) * 3 if found is None else (found.ratio, found.added_s, found.blocks_s)
-        figures_ = (cell.time, bare, *more, cell.memory_bytes, None if found is None else found.added_bytes, size, place)
+        bare = None if found is None or found.without is None else _time(found.without)
+        more = (None,) * 3 if found is None else (found.span or found.ratio, found.added_s, found.blocks_s)
+        figures_ = (_time(cell), bare, *more, cell.memory_bytes, None if found is None else found.added_bytes, size, place)
         called = f"{NAMES[network]}, {cell.case.backbone}"
         chosen = choice(network, str(cell.case.positions))
         whole.append((called, image(cell.image), chosen, name, _status(cell), *figures_, setting(cell.setting)))
@@ -179,7 +189,7 @@ def _tables(readings: Readings) -> list[Block]:
 
 
 def _main(readings: Readings, network: str) -> list[Overhead]:
-    """What the headline is about: the largest input, most positions, of the setting that comes first."""
+    """What the headline is about: the largest input, most positions, of the setting that comes first; the plainest of each family."""
     found = [one for one in readings.networks.overheads if one.cell.case.network == network]
     if not found:
         return []
@@ -190,7 +200,12 @@ def _main(readings: Readings, network: str) -> list[Overhead]:
     first = found[0].cell
     alike = [one for one in found if (one.cell.setting, one.cell.case.backbone) == (first.setting, first.case.backbone)]
     top = max(rank(one) for one in alike)
-    return sorted((one for one in alike if rank(one) == top), key=lambda one: one.ratio is None)
+    places = next(one.cell.case.positions for one in alike if rank(one) == top)
+    best = sorted(
+        (one for one in alike if rank(one) == top and one.cell.case.positions == places), key=lambda one: one.cell.attention[1:]
+    )
+    by_family = {one.cell.family: one for one in reversed(best)}
+    return sorted(by_family.values(), key=lambda one: (one.ratio is None, one.cell.family != "linear"))
 
 
 def sentences(readings: Readings) -> tuple[str, ...]:
@@ -218,8 +233,20 @@ def _told(one: Overhead, name: str, chosen: str) -> str:
     if cell.time is None:
         return f"{name} there is {words.status_words(_status(cell))}" + (f" ({map_of(cell)})" if cell.maps else "")
     if one.ratio is None:
-        return f"{name} attention at {chosen} takes {words.show_estimate(cell.time, 'duration')}, with nothing to compare it with"
-    return f"{name} attention at {chosen} takes {words.show_estimate(one.ratio, 'ratio')} the time of none"
+        return f"{name} attention at {chosen} takes {words.show(_time(cell), 'duration')}, with nothing to compare it with"
+    return f"{name} attention at {chosen} takes {words.show(one.span or one.ratio, 'ratio')} the time of none"
+
+
+def doubt(readings: Readings) -> str:
+    """What the evidence says against the times of the headline; "" for nothing."""
+    said = [one for network in readings.networks.names for one in _main(readings, network)]
+    cells = {id(cell): cell for one in said for cell in (one.cell, one.without) if cell is not None and cell.time is not None}
+    grades = readings.frame["grade"].tolist()
+    poor = sum(grades[cell.row] in ("C", "D") for cell in cells.values())
+    few = sum(not cell.judged for cell in cells.values())
+    parts = [f"{poor} {'is' if poor == 1 else 'are'} graded C or D"] if poor else []
+    parts += [f"{few} {'has' if few == 1 else 'have'} too few samples for an interval"] if few else []
+    return f"Of the {len(cells)} times of networks behind this, {' and '.join(parts)}." if parts else ""
 
 
 def main_setting(readings: Readings) -> str:
@@ -239,7 +266,7 @@ def facts(readings: Readings) -> tuple[Fact, ...]:
                 f"{NAMES[network]} at {image(cell.image)}, {names[cell.attention]} at {choice(network, str(cell.case.positions))}"
             )
             if one.ratio is not None:
-                found.append(Fact(words.show(one.ratio.value, "ratio"), words.plain(f"the time of none: {where}"), family))
+                found.append(Fact(words.show(one.ratio, "ratio"), words.plain(f"the time of none: {where}"), family))
             elif cell.time is None:
                 found.append(Fact(words.status_words(_status(cell)), words.plain(f"{where}; {map_of(cell)}".strip("; ")), family))
     return tuple(found)
