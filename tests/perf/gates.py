@@ -23,6 +23,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from fabench.analysis.gate import Rule
 from fabench.suite import load
 from fabench.sweep.worktree import top_of
 from tests.perf import telling
@@ -163,6 +164,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name != "simulate":
             command.add_argument("results", nargs="+", metavar="LABEL=RESULTS")
             command.add_argument("--planted", nargs="+", default=[], metavar="LABEL=RESULTS")
+        else:
+            command.add_argument("--min-effect", type=float, default=Rule().min_effect)
+            command.add_argument("--alpha", type=float, default=Rule().alpha)
+            command.add_argument("--looks", default=Rule().looks, type=lambda text: tuple(map(int, text.split(","))))
         if name == "noise":
             command.add_argument("--turns", nargs="+", default=[], metavar="LABEL=OUT")
     given = parser.parse_args(arguments)
@@ -178,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         turns = {label: read(folder / "turns.jsonl") for label, folder in _labelled(given.turns).items()}
         text = telling.noise(_read(given), turns)
     else:
-        text = telling.simulated(given.gates)
+        text = telling.simulated(given.gates, rule=Rule(given.min_effect, given.alpha, given.looks))
     return _shown(given.command, text, given.markdown)
 
 

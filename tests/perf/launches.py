@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from fabench.analysis.estimate import Floats, Ints
 from fabench.paired import Paired
 from fabench.store import Gate, find_gates, read_gate
 
-__all__ = ["LOG", "Costs", "Launches", "Planted", "complete", "costs", "gates_in", "planted_in", "wall_s"]
+__all__ = ["LOG", "Costs", "Launches", "Planted", "complete", "costs", "gates_in", "logged", "planted_in", "wall_s"]
 
 LOG = "gates.jsonl"
 
@@ -132,14 +133,18 @@ def planted_in(folder: Path) -> list[Planted]:
     ]
 
 
-def wall_s(gate: Gate) -> float:
-    """From the command's start to its end where `LOG` beside the results has it, else from `gate.json`'s time to the last line's."""
+def logged(gate: Gate) -> dict[str, Any] | None:
+    """What `LOG` beside the results says of the gate: its wall time, what ran beside it; None where there is no such line."""
     log = gate.path.parent.parent / LOG
-    if log.exists():
-        for line in log.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            if entry["folder"] == gate.path.name:
-                return float(entry["wall_s"])
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return next((entry for entry in map(json.loads, lines) if entry["folder"] == gate.path.name), None)
+
+
+def wall_s(gate: Gate) -> float:
+    """From the command's start to its end where that was logged, else from `gate.json`'s time to the last line's."""
+    entry = logged(gate)
+    if entry is not None:
+        return float(entry["wall_s"])
     return (gate.path / "pairs.jsonl").stat().st_mtime - datetime.fromisoformat(gate.run.environment.started_at).timestamp()
 
 

@@ -83,7 +83,7 @@ def replays(
     outer = [
         _hits(_drawn(_resampled(launches, rng), rule, max(1, gates // 20), effect, planted, rng, swapped)) for _ in range(_OUTER)
     ]
-    independent = launches.ratios.shape[1] // rule.looks[-1]
+    independent = max(1, launches.ratios.shape[1] // rule.looks[-1])
     walls_s = [one.launches * costs.start_s + float(np.dot(one.pairs, cells_s)) for _, one in found]
     return Tally(
         gates,

@@ -16,7 +16,7 @@ from fabench.analysis.outcome import Outcome, outcome
 from fabench.store import Gate
 from fabench.units import format_duration
 from tests.perf import spread
-from tests.perf.launches import Costs, Launches, Planted, wall_s
+from tests.perf.launches import Costs, Launches, Planted, logged, wall_s
 from tests.perf.machines import MACHINES, log_ratios
 from tests.perf.readings import READINGS, alarms, power, power_planted
 from tests.perf.replay import Tally, replay, replays
@@ -63,8 +63,18 @@ def _facts(found: Condition) -> str:
         f"{len(found.gates)} gates of suite {found.gates[0].run.environment.suite} ({len(found.launches.cells)} cells) at commit {', '.join(commits)}, "
         f"{first} to {last}; {host.get('cpu')}, {host.get('cores')} cores, torch {packages.get('torch')}. Rule: {asked}. "
         f"{len(found.launches.gate)} launch pairs with every cell; starting one takes {found.costs.start_s:.1f} s, "
-        f"its cells {found.costs.pair_s - found.costs.start_s:.1f} s."
+        f"its cells {found.costs.pair_s - found.costs.start_s:.1f} s. {_beside(found.gates)}"
     )
+
+
+def _beside(gates: Sequence[Gate]) -> str:
+    """What ran beside the gates on purpose."""
+    entries = [entry for gate in gates if (entry := logged(gate)) is not None]
+    kinds = sorted({entry["disturbance"] for entry in entries} - {"none"})
+    if not kinds:
+        return "Nothing ran beside them on purpose."
+    taken_s = float(np.mean([entry["disturbance_cpu_s"] for entry in entries if entry["disturbance"] in kinds]))
+    return f"Beside them on purpose: {', '.join(kinds)}, {taken_s:.0f} s of processor time a gate."
 
 
 def _planted(found: Condition, asked: float) -> list[Planted]:
@@ -247,7 +257,7 @@ def simulated(gates: int, cells: int = _CELLS, rule: Rule | None = None, seed: i
     """fabench's rule on simulated machines: nothing here was measured."""
     rule = rule or Rule()
     lines = [
-        f"Simulated, nothing was measured: {gates} gates of {cells} cells a machine, 20 rounds a pair, effect {rule.min_effect:.1%}, looks {_looks(rule)}, seed {seed}.",
+        f"Simulated, nothing was measured: {gates} gates of {cells} cells a machine, 20 rounds a pair, effect {rule.min_effect:.1%}, alpha {rule.alpha:g}, looks {_looks(rule)}, seed {seed}.",
         "",
         "| machine | spread of a pair | false alarms per gate | 5 % in one cell | 10 % in one cell | undecided cells | launch pairs |",
         "|---|--:|--:|--:|--:|--:|--:|",

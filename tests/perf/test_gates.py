@@ -65,7 +65,9 @@ def store(
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stored") / "results"
-    store(path, [{0: 5, 1: 5, 2: 8}] * 6)
+    first, *_ = store(path, [{0: 5, 1: 5, 2: 8}] * 6)
+    entry = {"folder": first.name, "wall_s": 47.0, "disturbance": "memory", "disturbance_cpu_s": 9.0}
+    (path.parent / LOG).write_text(json.dumps(entry) + "\n")
     return path
 
 
@@ -98,8 +100,7 @@ def test_costs_are_what_each_cell_took_and_what_is_left(results: Path) -> None:
         os.utime(gate.path / "pairs.jsonl", (end, end))
     found = costs(gates)
     assert found.cells_s == pytest.approx(dict.fromkeys(found.cells_s, 0.6))  # the longer side's phases
-    assert found.start_s == pytest.approx((30.0 - 18 * 0.6) / 8)
-    (results.parent / LOG).write_text(json.dumps({"folder": gates[0].path.name, "wall_s": 47.0}) + "\n")
+    assert found.start_s == pytest.approx((47.0 + 5 * 30.0 - 6 * 18 * 0.6) / (6 * 8))
     assert [wall_s(gate) for gate in gates[:2]] == pytest.approx([47.0, 30.0])
 
 
@@ -278,7 +279,7 @@ def test_no_machine_makes_the_gate_cry_wolf() -> None:
 
 def test_a_simulated_table_says_that_it_is() -> None:
     text = telling.simulated(4, cells=3)
-    assert text.startswith("Simulated, nothing was measured: 4 gates of 3 cells")
+    assert text.startswith("Simulated, nothing was measured: 4 gates of 3 cells") and "alpha 0.05, looks 5,8,12" in text
     assert len(text.splitlines()) == 4 + len(MACHINES)
 
 
@@ -302,6 +303,7 @@ def test_the_tables_hold_every_rule_and_no_path(
         assert "nan" not in printed and str(tmp_path) not in printed and str(results) not in printed
     text = document.read_text()
     assert all(text.count(f"| {rule.name} |") == 2 for rule in RULES)
+    assert "Beside them on purpose: memory, 9 s of processor time a gate." in text
     assert text.count("after") == 3 and text.count("### quiet") == 3
     assert "10% planted (measured +" in text
 
