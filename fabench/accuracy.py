@@ -35,7 +35,8 @@ class StereoResult:
     each batch's own mean, as training loops often print it; it depends on `batch`. Both are None where no pixel is valid.
     `pixels`: valid ones, which count; of the others, `unknown` have no ground truth, `beyond` a true disparity of at least
     `max_disparity`, and `unanswered` no prediction (only where the method may leave gaps). `empty`: pairs without a pixel that counts;
-    they are in no mean.
+    they are in no mean. `non_occluded`: per pixel too, over those `non_occluded_pixels` that both cameras see, where the set's masks were
+    asked for; None otherwise.
     """
 
     pairs: int
@@ -48,6 +49,8 @@ class StereoResult:
     batch: int
     per_pixel: StereoErrors | None
     per_batch: StereoErrors | None
+    non_occluded: StereoErrors | None = None
+    non_occluded_pixels: int | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:

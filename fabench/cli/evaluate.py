@@ -18,6 +18,7 @@ from fabench.sweep.evaluate import evaluated
 
 __all__ = ["command"]
 
+_WITH_MASKS = ("kitti", "middlebury")
 _SHARE = 0.8  # of the free memory that an evaluation on a CPU may take
 
 
@@ -35,6 +36,9 @@ def command(
         float | None,
         typer.Option("--max-disparity", help="Count pixels below this true disparity; without it the network's own."),
     ] = None,
+    non_occluded: Annotated[
+        bool, typer.Option("--non-occluded", help="Also the errors where both cameras see the point (kitti, middlebury).")
+    ] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first so many.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -48,10 +52,12 @@ def command(
     name = data_format(task, format_name, "evaluate")
     if max_disparity is not None and not 0 < max_disparity < math.inf:
         raise UsageError(f"--max-disparity is {max_disparity:g}, must be a number of pixels above 0")
+    if non_occluded and name not in _WITH_MASKS:
+        raise UsageError(f"{name} does not say which pixels are occluded; --non-occluded is for {' and '.join(_WITH_MASKS)}")
     free = available_bytes()
     request = {
         "task": task, "format": name, "data": str(data), "split": split, "weights": str(weights), "device": device, "batch": batch,
-        "max_disparity": max_disparity, "limit": limit, "options": network_options(settings),
+        "max_disparity": max_disparity, "non_occluded": non_occluded, "limit": limit, "options": network_options(settings),
         "memory_bytes": None if free is None else int(free * _SHARE),
     }  # fmt: skip
     found = evaluated(request, _tell)
@@ -83,6 +89,11 @@ def _stereo(found: StereoResult) -> list[str]:
     return [
         f"{found.pairs} pairs, {found.pixels:,} pixels ({pixels}); left out: {left_out}",
         *([f"per pixel of the set   {_errors(found.per_pixel)}"] if found.per_pixel is not None else []),
+        *(
+            [f"not occluded           {_errors(found.non_occluded)}   {found.non_occluded_pixels:,} pixels"]
+            if found.non_occluded
+            else []
+        ),
         *([f"per batch of {found.batch:<9} {_errors(found.per_batch)}"] if found.per_batch is not None else []),
     ]
 

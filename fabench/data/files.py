@@ -68,7 +68,7 @@ def read_image(path: Path) -> Image:
 
 
 def write_image(path: Path, values: NDArray[np.generic]) -> None:
-    """Writes a PNG: RGB [H, W, 3] of 8 bit or grey [H, W] of 16 bit. Raises DataError."""
+    """Writes a PNG: RGB [H, W, 3] or grey [H, W] of 8 bit, or grey of 16 bit. Raises DataError."""
     from PIL import Image as pillow
 
     buffer = io.BytesIO()

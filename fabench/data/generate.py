@@ -59,14 +59,16 @@ def write_kitti(root: Path, seed: int, pairs: int = 2, height: int = 64, width: 
 def write_middlebury(
     root: Path, seed: int, scenes: int = 2, height: int = 64, width: int = 128, max_disparity: float = 24.0
 ) -> None:
-    """`root`/trainingQ as the benchmark's version 3: pixels that the right camera doesn't see have no ground truth."""
+    """`root`/trainingQ as the benchmark's version 3: points beyond the right view's edge have no ground truth, hidden ones are in the mask."""
     rng = np.random.default_rng(seed)
     for number in range(scenes):
         scene = render(rng, height, width, max_disparity)
         folder = root / "trainingQ" / f"Made{number}"
         write_image(folder / "im0.png", scene.left)
         write_image(folder / "im1.png", scene.right)
-        pfm.write(folder / "disp0GT.pfm", np.where(scene.seen, scene.left_disparity, np.float32(np.inf)))
+        known = scene.seen | (np.arange(width) >= scene.left_disparity)
+        pfm.write(folder / "disp0GT.pfm", np.where(known, scene.left_disparity, np.float32(np.inf)))
+        write_image(folder / "mask0nocc.png", np.where(scene.seen, 255, np.where(known, 128, 0)).astype(np.uint8))
         write_bytes(folder / "calib.txt", _calibration(scene, max_disparity).encode())
 
 

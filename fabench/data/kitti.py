@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fabench.data.files import open_image, write_image
 from fabench.data.stereo import Disparity, PairFiles, StereoPairs, existing, first_folder
@@ -24,8 +25,12 @@ _STEP = 256.0
 _MOST = 2**16 - 1
 
 
-def find(root: Path, split: str | None = None, pixels: Literal["occ", "noc"] = "occ") -> StereoPairs:
-    """The pairs of the training part, the only one with ground truth. Raises DataError."""
+def find(root: Path, split: str | None = None, non_occluded: bool = False, pixels: Literal["occ", "noc"] = "occ") -> StereoPairs:
+    """The pairs of the training part, the only one with ground truth. Raises DataError.
+
+    `non_occluded`: with masks of the pixels that `noc` knows. A part of these pairs for validation is not offered: PSMNet's program takes
+    the first 160 of 200 in whatever order its folder lists them.
+    """
     if split not in (None, "training"):
         raise DataError(f"KITTI has no split {str(split)[:40]!r} with ground truth; there is training")
     places = ("Kitti2015/training", "Kitti2012/training", "training", ".")
@@ -33,10 +38,18 @@ def find(root: Path, split: str | None = None, pixels: Literal["occ", "noc"] = "
     base = first_folder(root, places, layout, "KITTI 2015 or 2012")
     right, truths = _LAYOUTS[layout]
     truth = base / truths.format(pixels)
+    masks = base / truths.format("noc") if non_occluded else None
     found = [
-        PairFiles(path.name, base / layout / path.name, base / right / path.name, path) for path in sorted(truth.glob("*.png"))
+        PairFiles(
+            path.name, base / layout / path.name, base / right / path.name, path, None if masks is None else masks / path.name
+        )
+        for path in sorted(truth.glob("*.png"))
     ]
-    return StereoPairs(existing(found, truth, "disparities of KITTI: no *.png in it"), read_disparity)
+    return StereoPairs(existing(found, truth, "disparities of KITTI: no *.png in it"), read_disparity, _known)
+
+
+def _known(path: Path) -> NDArray[np.bool_]:
+    return np.isfinite(read_disparity(path))
 
 
 def read_disparity(path: Path) -> Disparity:

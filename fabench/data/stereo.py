@@ -28,13 +28,15 @@ Disparity = NDArray[np.float32]
 class StereoPair:
     """Both views [H, W, 3], 8 bit RGB, and the left one's disparity [H, W] in pixels, NaN where it is unknown.
 
-    A point at column x of the left view is at column x - disparity of the right one.
+    A point at column x of the left view is at column x - disparity of the right one. `visible`: where the right view shows the point too,
+    as a data set's mask says; None without one.
     """
 
     name: str
     left: Image
     right: Image
     disparity: Disparity
+    visible: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if not (self.left.shape == self.right.shape == (*self.disparity.shape, 3)):
@@ -43,6 +45,8 @@ class StereoPair:
                 for what, values in (("left", self.left), ("right", self.right), ("disparity", self.disparity))
             )
             raise DataError(f"{self.name}: sizes differ: {sizes} pixels")
+        if self.visible is not None and self.visible.shape != self.disparity.shape:
+            raise DataError(f"{self.name}: sizes differ: disparity {self.disparity.shape}, its mask {self.visible.shape}")
 
 
 class Pairs(Protocol):
@@ -60,14 +64,18 @@ class PairFiles:
     left: Path
     right: Path
     disparity: Path
+    visible: Path | None = None
 
 
 class StereoPairs:
-    """Pairs on disk, each read when it is asked for. `read_disparity` gives a map with NaN where it is unknown."""
+    """Pairs on disk, each read when it is asked for. `read_disparity` gives a map with NaN where it is unknown; `read_visible` a mask."""
 
-    def __init__(self, files: Sequence[PairFiles], read_disparity: Callable[[Path], Disparity]) -> None:
+    def __init__(
+        self, files: Sequence[PairFiles], read_disparity: Callable[[Path], Disparity],
+        read_visible: Callable[[Path], NDArray[np.bool_]] | None = None,
+    ) -> None:  # fmt: skip
         self.files = tuple(files)
-        self._read_disparity = read_disparity
+        self._read_disparity, self._read_visible = read_disparity, read_visible
 
     def __len__(self) -> int:
         return len(self.files)
@@ -75,7 +83,8 @@ class StereoPairs:
     def __getitem__(self, index: int, /) -> StereoPair:
         """Reads a pair. Raises DataError where a file is broken or the sizes differ."""
         one = self.files[index]
-        return StereoPair(one.name, read_image(one.left), read_image(one.right), self._read_disparity(one.disparity))
+        visible = None if one.visible is None or self._read_visible is None else self._read_visible(one.visible)
+        return StereoPair(one.name, read_image(one.left), read_image(one.right), self._read_disparity(one.disparity), visible)
 
     def __iter__(self) -> Iterator[StereoPair]:
         return (self[index] for index in range(len(self)))
@@ -95,8 +104,11 @@ def existing(files: Sequence[PairFiles], where: Path, what: str) -> tuple[PairFi
     """The pairs, all of whose files are there. Raises DataError that names the first missing file, or says that there are no pairs."""
     if not files:
         raise DataError(f"{where} holds no {what}")
-    missing = [path for one in files for path in (one.left, one.right, one.disparity) if not path.is_file()]
+    wanted = [path for one in files for path in (one.left, one.right, one.disparity, one.visible) if path is not None]
+    missing = [path for path in wanted if not path.is_file()]
     if missing:
         more = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""
-        raise DataError(f"{missing[0]} is missing{more}; a pair is a left image, a right image and a disparity of one name")
+        raise DataError(
+            f"{missing[0]} is missing{more}; a pair is a left image, a right image and a disparity of one name, and --non-occluded wants a mask"
+        )
     return tuple(files)

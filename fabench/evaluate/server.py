@@ -1,6 +1,6 @@
 """`python -m fabench.evaluate.server`: reads one request from standard input, evaluates, and writes lines of JSON.
 
-A request is {"task", "format", "data", "split", "weights", "device", "batch", "max_disparity", "limit", "options", "memory_bytes"}: `options`
+A request is {"task", "format", "data", "split", "weights", "device", "batch", "max_disparity", "non_occluded", "limit", "options", "memory_bytes"}: `options`
 replace what the checkpoint says of how its network is built; `memory_bytes`, for a CPU, is how much more the process may take. Lines:
 {"event": "progress", "done", "total"} as it goes, then {"event": "result", "value": Evaluation} or {"event": "error", "kind", "text"},
 whose kind is an error's class of `fabench.errors`.
@@ -52,8 +52,9 @@ def answer(request: dict[str, Any], pipe: IO[str]) -> Evaluation:
     device = device_of(torch, request["device"])
     if device.type == "cpu" and request["memory_bytes"] is not None:
         limit_memory(request["memory_bytes"])
+    extra = {"non_occluded": True} if request["non_occluded"] else {}
     # The data first: finding that a folder is wrong should not take a network.
-    dataset = importlib.import_module(f"fabench.data.{name}").find(Path(request["data"]), request["split"])
+    dataset = importlib.import_module(f"fabench.data.{name}").find(Path(request["data"]), request["split"], **extra)
     weights = checkpoint.read(Path(request["weights"]))
     build = networks.merged(weights.build, request["options"])
     network = networks.network_of(task, weights, build, device)

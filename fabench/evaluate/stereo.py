@@ -23,14 +23,14 @@ def evaluate_stereo(
     """Errors over `pairs`, or the first `limit` of them, `batch` at a time.
 
     Pixels count where the truth is known and below `max_disparity` (None: all known ones). `gaps`: predictions may be NaN where there is
-    no answer. `progress` is called with the number done and the total. Raises DataError for a broken pair or a prediction of no use.
+    no answer. Where pairs say which pixels are not occluded, those are summed apart as well. `progress` is called with the number done and the total. Raises DataError for a broken pair or a prediction of no use.
     """
     score = DisparityScore(max_disparity, gaps)
     total = len(pairs) if limit is None else min(limit, len(pairs))
     for start in range(0, total, batch):
         some = [pairs[index] for index in range(start, min(start + batch, total))]
         predicted = predict([pair.left for pair in some], [pair.right for pair in some])
-        score.add([pair.name for pair in some], predicted, [pair.disparity for pair in some])
+        score.add([pair.name for pair in some], predicted, [pair.disparity for pair in some], [pair.visible for pair in some])
         if progress is not None:
             progress(start + len(some), total)
     return score.result()

@@ -50,22 +50,31 @@ class DisparityScore:
     def __init__(self, max_disparity: float | None = 192.0, gaps: bool = False) -> None:
         self._limit, self._gaps = max_disparity, gaps
         self._all = _Sums()
+        self._visible: _Sums | None = None
         self._means: list[StereoErrors] = []
         self._pairs = self._unknown = self._beyond = self._unanswered = self._batch = 0
         self._empty: list[str] = []
 
-    def add(self, names: Sequence[str], predicted: Sequence[Floats], truths: Sequence[Floats]) -> None:
-        """A batch: maps [H, W] in pixels, NaN where the truth is unknown. Raises DataError for a prediction of another size or not finite."""
+    def add(
+        self, names: Sequence[str], predicted: Sequence[Floats], truths: Sequence[Floats],
+        visible: Sequence[NDArray[np.bool_] | None] | None = None,
+    ) -> None:  # fmt: skip
+        """A batch: maps [H, W] in pixels, NaN where the truth is unknown; `visible` where pixels are not occluded, which then are summed
+        apart as well. Raises DataError for a prediction of another size or not finite."""
         batch = _Sums()
-        for name, prediction, truth in zip(names, predicted, truths, strict=True):
-            if not self._add_pair(batch, name, np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)):
+        for name, prediction, truth, seen in zip(names, predicted, truths, visible or [None] * len(names), strict=True):
+            if not self._add_pair(
+                batch, name, np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64), seen
+            ):
                 self._empty.append(name)
         self._pairs += len(names)
         self._batch = max(self._batch, len(names))
         if batch.pixels:
             self._means.append(batch.mean())
 
-    def _add_pair(self, batch: _Sums, name: str, prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> bool:
+    def _add_pair(
+        self, batch: _Sums, name: str, prediction: NDArray[np.float64], truth: NDArray[np.float64], seen: NDArray[np.bool_] | None
+    ) -> bool:
         """Whether the pair has a pixel that counts."""
         if prediction.shape != truth.shape:
             raise DataError(f"{name}: the prediction has the shape {prediction.shape}, its ground truth {truth.shape}")
@@ -81,6 +90,9 @@ class DisparityScore:
         error, true = np.abs(prediction[answered] - truth[answered]), truth[answered]
         for sums in (batch, self._all):
             sums.add(error, true)
+        if seen is not None:
+            self._visible = self._visible or _Sums()
+            self._visible.add(error[seen[answered]], true[seen[answered]])
         return bool(answered.any())
 
     def result(self) -> StereoResult:
@@ -92,6 +104,8 @@ class DisparityScore:
             pairs=self._pairs, pixels=self._all.pixels, unknown=self._unknown, beyond=self._beyond, unanswered=self._unanswered,
             empty=tuple(self._empty), max_disparity=self._limit, batch=self._batch,
             per_pixel=self._all.mean() if self._all.pixels else None, per_batch=per_batch,
+            non_occluded=self._visible.mean() if self._visible is not None and self._visible.pixels else None,
+            non_occluded_pixels=None if self._visible is None else self._visible.pixels,
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fabench.data import generate, generate_coco, pfm
+from fabench.data.files import read_image
 from fabench.errors import WorkerError
 from fabench.evaluate import checkpoint
 from fabench.models import stereo
@@ -43,6 +44,19 @@ def test_disparities_of_scene_flow_with_an_empty_pair(fabench: Fabench, tmp_path
     assert stored["stereo"]["pixels"] == 1500
     assert stored["build"] == BUILD
     assert f"EPE {stored['stereo']['per_pixel']['epe_px']:.3f} px" in shown.stdout
+
+
+def test_both_figures_of_middlebury(fabench: Fabench, tmp_path: Path, weights: str) -> None:
+    generate.write_middlebury(tmp_path / "data", seed=1, scenes=1, height=30, width=50, max_disparity=14)
+    arguments = ("evaluate", "stereo", "--data", "data", "--weights", weights, "--non-occluded")
+    shown = fabench(*arguments, "--format", "middlebury")
+    lines = {line[:22].strip(): line for line in shown.stdout.splitlines()}
+    assert "EPE" in lines["per pixel of the set"]
+    assert "EPE" in lines["not occluded"]
+    pixels = int((read_image(tmp_path / "data/trainingQ/Made0/mask0nocc.png")[..., 0] == 255).sum())
+    assert lines["not occluded"].endswith(f" {pixels:,} pixels")
+    wrong = fabench(*arguments, "--format", "sceneflow", status=2).stderr.strip()
+    assert wrong == "fabench: sceneflow does not say which pixels are occluded; --non-occluded is for kitti and middlebury"
 
 
 def test_average_precision_of_a_detector(fabench: Fabench, tmp_path: Path) -> None:
@@ -116,7 +130,7 @@ def test_too_little_memory_is_one_line_and_no_kill(tmp_path: Path, weights: str)
     generate.write_kitti(tmp_path / "data", seed=1, pairs=1, height=256, width=512, max_disparity=14)
     request = {
         "task": "stereo", "format": "kitti", "data": str(tmp_path / "data"), "split": None, "weights": str(tmp_path / weights),
-        "device": "cpu", "batch": 1, "max_disparity": None, "limit": None, "options": {"max_disparity": 192}, "memory_bytes": 200_000_000,
+        "device": "cpu", "batch": 1, "max_disparity": None, "non_occluded": False, "limit": None, "options": {"max_disparity": 192}, "memory_bytes": 200_000_000,
     }  # fmt: skip
     with pytest.raises(WorkerError, match="out of memory with 1 at a time on cpu; take a smaller --batch"):
         evaluated(request, lambda done, total: None)

@@ -169,3 +169,35 @@ def test_a_pair_is_refused_where_its_parts_differ() -> None:
     image = np.zeros((2, 3, 3), np.uint8)
     with pytest.raises(DataError, match="x: sizes differ"):
         StereoPair("x", image, image[:, :2], np.zeros((2, 3), np.float32))
+
+
+def test_masks_of_occluded_pixels_come_where_they_are_asked_for(tmp_path: Path) -> None:
+    generate.write_middlebury(tmp_path, seed=5, scenes=1, height=H, width=W, max_disparity=12)
+    assert middlebury.find(tmp_path)[0].visible is None
+    (pair,) = middlebury.find(tmp_path, non_occluded=True)
+    assert pair.visible is not None
+    known = np.isfinite(pair.disparity)
+    assert 0 < pair.visible.sum() < known.sum() < known.size
+    assert not np.any(pair.visible & ~known)
+    path = tmp_path / "trainingQ/Made0/mask0nocc.png"
+    mask = np.zeros((H, W), np.uint8)
+    mask[3, 7], mask[4, 8] = 255, 128  # 128: known, but hidden from the right camera
+    write_image(path, mask)
+    np.testing.assert_array_equal(np.argwhere(middlebury.find(tmp_path, non_occluded=True)[0].visible), [[3, 7]])
+    write_image(path, mask + np.uint8(1))
+    with pytest.raises(DataError, match=r"mask0nocc\.png is no mask of Middlebury's: its values are 0, 128 and 255"):
+        middlebury.find(tmp_path, non_occluded=True)[0]
+    write_image(path, mask[1:])
+    with pytest.raises(DataError, match=r"Made0: sizes differ: disparity \(32, 48\), its mask \(31, 48\)"):
+        middlebury.find(tmp_path, non_occluded=True)[0]
+    path.unlink()
+    with pytest.raises(DataError, match=r"mask0nocc\.png is missing; .*--non-occluded wants a mask"):
+        middlebury.find(tmp_path, non_occluded=True)
+
+
+def test_kittis_mask_is_what_its_other_maps_know(kitti_2015: Path) -> None:
+    both = kitti.find(kitti_2015, non_occluded=True)
+    for pair, without in zip(both, kitti.find(kitti_2015, pixels="noc"), strict=True):
+        assert pair.visible is not None
+        np.testing.assert_array_equal(pair.visible, np.isfinite(without.disparity))
+        assert pair.visible.sum() < np.isfinite(pair.disparity).sum()

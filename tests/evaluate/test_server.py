@@ -30,7 +30,7 @@ def request_of(tmp_path: Path) -> Any:
     def make(**changes: Any) -> dict[str, Any]:
         return {
             "task": "stereo", "format": "sceneflow", "data": str(tmp_path), "split": None, "weights": str(tmp_path / "a.pt"),
-            "device": "cpu", "batch": 2, "max_disparity": None, "limit": None, "options": {}, "memory_bytes": None, **changes,
+            "device": "cpu", "batch": 2, "max_disparity": None, "non_occluded": False, "limit": None, "options": {}, "memory_bytes": None, **changes,
         }  # fmt: skip
 
     return make

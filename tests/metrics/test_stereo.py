@@ -157,3 +157,21 @@ def test_sums_over_batches_are_the_mean_over_all_pixels(seed: int, batch: int) -
         assert means.epe_px == pytest.approx(error.mean())
         assert means.over_3px == pytest.approx((error > 3).mean())
         assert means.d1 == pytest.approx(((error > 3) & (error / truth[valid] > 0.05)).mean())
+
+
+def test_pixels_that_are_not_occluded_are_summed_apart_too() -> None:
+    """By hand: errors 1, 4 and 10, of which the middle one is occluded, and a fourth pixel whose truth is beyond the limit."""
+    truth, predicted = np.array([[10, 20, 30, 500]], np.float32), np.array([[11, 24, 40, 0]], np.float32)
+    seen = np.array([[True, False, True, True]])
+    found = DisparityScore()
+    found.add(["a"], [predicted], [truth], [seen])
+    found.add(["b"], [predicted], [truth], [np.zeros_like(seen)])
+    result = found.result()
+    assert result.per_pixel == StereoErrors(15 / 3, 2 / 3, 2 / 3)
+    assert (result.non_occluded, result.non_occluded_pixels) == (StereoErrors(11 / 2, 1 / 2, 1 / 2), 2)
+    without = DisparityScore()
+    without.add(["a"], [predicted], [truth])
+    assert (without.result().non_occluded, without.result().non_occluded_pixels) == (None, None)
+    hidden = DisparityScore()
+    hidden.add(["b"], [predicted], [truth], [np.zeros_like(seen)])
+    assert (hidden.result().non_occluded, hidden.result().non_occluded_pixels) == (None, 0)
