@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fabench import units
 from fabench.analysis.estimate import Estimate
 from fabench.report.blocks import Value
-from fabench.schema import Cell, Record
+from fabench.schema import Case, Cell, Record
 
 __all__ = [
     "DASH",
@@ -157,15 +157,30 @@ def _options(cell: Cell) -> str:
         "device": shlex.quote(clean(cell.device)),
     }
     values |= {
-        name.replace("_", "-"): getattr(case, name) for name in ("batch", "heads", "d_k", "d_v", "dtype", "mode", "normalisation")
+        name.replace("_", "-"): getattr(case, name) for name in ("batch", "heads", "d_k", "dtype", "mode", "scope", "pool")
     }
-    values |= {"scale": shlex.quote(case.scale), "mask": case.mask, "scope": case.scope, "channels": case.channels}
+    values |= _of_attention(case) if case.network is None else _of_network(case)
+    return " ".join(f"--{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _of_attention(case: Case) -> dict[str, object]:
+    values: dict[str, object] = {
+        "d-v": case.d_v,
+        "normalisation": case.normalisation,
+        "scale": shlex.quote(case.scale),
+        "mask": case.mask,
+    }
+    values["channels"] = case.channels
     values |= {
         name: None if flag is None else str(flag).lower()
         for name, flag in (("reprojection", case.reprojection), ("residual", case.residual))
     }
-    values["pool"] = case.pool
     # What changes from cell to cell comes last, so that a list of commands stays small when it is compressed.
     size = {None: "n", 1: "image"}.get(None if case.space is None else case.space.count("x"), "video")
-    values |= {"m": case.m if case.m != case.n else None, size: case.space or case.n}
-    return " ".join(f"--{name} {value}" for name, value in values.items() if value is not None)
+    return values | {"m": case.m if case.m != case.n else None, size: case.space or case.n}
+
+
+def _of_network(case: Case) -> dict[str, object]:
+    """Widths and maps follow from the positions; of a block alone `image` is what its network gets."""
+    image = case.space if case.scope == "network" else case.image
+    return {"network": case.network, "backbone": case.backbone, "positions": case.positions, "image": image}
