@@ -91,13 +91,13 @@ def outcome(run: GateRun, pairs: Sequence[Paired], memory_tolerance_bytes: int =
         last, verdict = rows[-1], decided.get(name)
         case = last.cell.case
         reason = None if verdict is not None else _why(run, rows)
-        found = worse(last.base, last.head, memory_tolerance_bytes)
+        grown = worse(last.base, last.head, memory_tolerance_bytes)
         causes = _causes(run, last.cell.implementation, name)
         told.append(
             CellOutcome(
                 name, last.cell.implementation, case.n, case.dtype, case.mode,
                 _unmeasured(run, last) if verdict is None else verdict.verdict, verdict,
-                found, _changed(causes, last.cell.implementation),
+                grown, _changed(causes, last.cell.implementation),
                 reason=reason, needed=_needed(verdict, rule, len(cells)), causes=tuple(causes),
             )
         )  # fmt: skip

@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from scipy import stats
@@ -28,7 +29,7 @@ def bounds(ratio: float, jitter: tuple[float, ...]) -> tuple[float, float]:
     return 100 * (ratio * math.exp(-half) - 1), 100 * (ratio * math.exp(half) - 1)
 
 
-def said(found: Sequence[Paired], **changes: object) -> list[str]:
+def said(found: Sequence[Paired], **changes: Any) -> list[str]:
     return sentences(outcome(run(**changes), found))
 
 
