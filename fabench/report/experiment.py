@@ -96,6 +96,7 @@ def _headline(found: Reading) -> str:
 def _verdict(one: Difference, measure: Measure) -> str:
     """In the words of the protocol's bound; a resolved difference says who is better."""
     better = one.first if (one.mean.value > 0) == (measure.key == "accuracy") else one.second
+    better = "without a block it" if better == "none" else better
     resolved = f"{better} is better" if one.resolved else "no difference is resolved"
     if one.equivalent is None:
         return resolved

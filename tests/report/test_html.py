@@ -15,7 +15,7 @@ from fabench.report.formats import html
 from fabench.report.formats.base import Bundle
 from fabench.schema import STATUSES
 from tests import synthetic
-from tests.report import hostile
+from tests.report import hostile, networks
 
 VOID = {"meta", "br", "input", "col", "wbr", "link", "img", "hr"}
 KNOWN = {
@@ -73,7 +73,13 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(hostile.records(), [hostile.environment()], folder, hostile.SCRIPT, ["html"], warnings=hostile.TEXTS)[0]
 
 
-@pytest.fixture(params=["page", "hostile_page"])
+@pytest.fixture(scope="module")
+def network_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    records = [*networks.records(), *networks.records("stereo")]
+    return write_report(records, [synthetic.environment()], tmp_path_factory.mktemp("networks"), "networks", ["html"])[0]
+
+
+@pytest.fixture(params=["page", "hostile_page", "network_page"])
 def parsed(request: pytest.FixtureRequest) -> Checker:
     return checked(request.getfixturevalue(request.param))
 
