@@ -9,7 +9,7 @@ opinion on what is in them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -36,7 +36,7 @@ class StereoPair:
     left: Image
     right: Image
     disparity: Disparity
-    visible: NDArray[np.bool_] | None = None
+    visible: NDArray[np.bool_] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not (self.left.shape == self.right.shape == (*self.disparity.shape, 3)):
@@ -84,7 +84,9 @@ class StereoPairs:
         """Reads a pair. Raises DataError where a file is broken or the sizes differ."""
         one = self.files[index]
         visible = None if one.visible is None or self._read_visible is None else self._read_visible(one.visible)
-        return StereoPair(one.name, read_image(one.left), read_image(one.right), self._read_disparity(one.disparity), visible)
+        return StereoPair(
+            one.name, read_image(one.left), read_image(one.right), self._read_disparity(one.disparity), visible=visible
+        )
 
     def __iter__(self) -> Iterator[StereoPair]:
         return (self[index] for index in range(len(self)))

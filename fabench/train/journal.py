@@ -30,7 +30,7 @@ class Journal:
         self._board = None if board is None else _writer(board, step)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = self._path.open("ab", buffering=0)  # a full disk shows at once, and not when the file is closed
         except OSError as error:
             raise DataError(f"can't write {self._path}: {reason(error)}") from None
 
@@ -38,8 +38,7 @@ class Journal:
         """One line, at once in the file. Raises DataError."""
         line = json.dumps({"event": event, "step": step, **values}, allow_nan=False)
         try:
-            self._file.write(line + "\n")
-            self._file.flush()
+            self._file.write(line.encode() + b"\n")
         except OSError as error:
             raise DataError(f"can't write {self._path}: {reason(error)}") from None
         if self._board is not None and event == "step":

@@ -43,9 +43,10 @@ def trained(request: Mapping[str, Any], device: torch.device, group: Group, say:
         state.clear(out)
         journal = Journal(out, None if request["log"] is None else Path(request["log"]), start.place.step)
     try:
-        facts = {"recipe": asdict(start.recipe), "build": start.build, "data": start.data, "notes": start.notes}
-        facts |= {"processes": group.size, "device": str(device), "torch": torch.__version__}
-        facts |= {"steps_per_epoch": each, "place": asdict(start.place)}
+        facts = {
+            "recipe": asdict(start.recipe), "build": start.build, "data": start.data, "notes": start.notes, "processes": group.size,
+            "device": str(device), "torch": torch.__version__, "steps_per_epoch": each, "place": asdict(start.place),
+        }  # fmt: skip
         _tell(journal, say, "start", start.place.step, **facts)
         return _Training(start, request, device, group, journal, say).run(stopped)
     finally:

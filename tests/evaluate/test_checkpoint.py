@@ -120,3 +120,21 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         checkpoint.save(path, "stereo", {}, torch.nn.Linear(2, 3))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_up_in_the_middle_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> None:
+    """torch's writer hides the disk's error behind one of its own; a limit on files' sizes makes the same error without a full disk."""
+    resource = pytest.importorskip("resource", reason="this system has no limits on files' sizes")
+    network = torch.nn.Linear(300, 300)
+    checkpoint.save(tmp_path / "a.pt", "stereo", {}, network)
+    before = (tmp_path / "a.pt").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(DataError) as caught:
+            checkpoint.save(tmp_path / "a.pt", "stereo", {}, network)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(caught.value) == f"can't write {tmp_path / 'a.pt'}: File too large"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+    assert (tmp_path / "a.pt").read_bytes() == before

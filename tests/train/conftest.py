@@ -32,7 +32,8 @@ class Small(nn.Module):
 
     def forward(self, left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, ...]:
         drawn = random.random() + np.random.rand()
-        return (self.body(torch.cat([left, right], dim=1)) + drawn).unbind(1)
+        outputs: torch.Tensor = self.body(torch.cat([left, right], dim=1)) + drawn
+        return outputs.unbind(1)
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ class Matcher(nn.Module):
             self.first, self.last = nn.Conv2d(6, 8, 3, padding=1), nn.Conv2d(8, 3, 1)
 
     def forward(self, left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (10 * self.last(torch.tanh(self.first(torch.cat([left, right], dim=1))))).unbind(1)
+        outputs: torch.Tensor = 10 * self.last(torch.tanh(self.first(torch.cat([left, right], dim=1))))
+        return outputs.unbind(1)
 
 
 def batch(count: int, seed: int = 0) -> StereoBatch:
@@ -155,7 +156,7 @@ def test_clipping_shortens_the_gradient_and_keeps_its_direction() -> None:
         assert outcome.gradient == pytest.approx(ways[0].norm().item(), rel=1e-4)
     assert ways[0].norm() > 1
     assert ways[1].norm().item() == pytest.approx(0.25, rel=1e-3)
-    assert nn.functional.cosine_similarity(*ways, dim=0).item() == pytest.approx(1, abs=1e-5)
+    assert nn.functional.cosine_similarity(ways[0], ways[1], dim=0).item() == pytest.approx(1, abs=1e-5)
 
 
 def test_steps_learn_and_put_the_network_into_training_mode() -> None:
@@ -194,3 +195,25 @@ def test_only_float16_has_its_loss_scaled() -> None:
     assert [scaler_for(name, CPU).is_enabled() for name in DTYPES] == [False, False, True]
     with autocast("fp32", CPU):
         assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_scaled_loss_gives_the_same_step() -> None:
+    """float16's scaler on float32, where nothing rounds away: scaling by a power of two and back changes no bit that matters."""
+    plain, scaled = Matcher(), Matcher()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    one = step(plain, [batch(3)], LOSS, torch.optim.SGD(plain.parameters(), lr=0.1), clip_norm=0.5)
+    two = step(scaled, [batch(3)], LOSS, torch.optim.SGD(scaled.parameters(), lr=0.1), clip_norm=0.5, scaler=scaler)
+    assert two.loss == one.loss
+    assert two.gradient == pytest.approx(one.gradient, rel=1e-5)
+    assert nearly(list(scaled.parameters()), list(plain.parameters()))
+
+
+def test_an_overflow_of_the_scaled_gradient_leaves_the_step_out_and_one_that_stays_stops() -> None:
+    network = Root()
+    optimiser, scaler = torch.optim.SGD(network.parameters(), lr=0.1), torch.amp.GradScaler("cpu", init_scale=4.0)
+    for scale in (2.0, 1.0):
+        assert step(network, [batch(2)], LOSS, optimiser, scaler=scaler).gradient is None
+        assert scaler.get_scale() == scale
+    with pytest.raises(TrainingError, match=r"the gradient's norm is (nan|inf), however little the loss is scaled"):
+        step(network, [batch(2)], LOSS, optimiser, scaler=scaler)
+    assert network.weight.tolist() == [0, 0]
