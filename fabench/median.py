@@ -11,6 +11,10 @@ standard error is sqrt((4 W + 2) / n) of itself (Madras and Sokal 1988); half of
 to look small. A correlation of neighbours below half its own standard error, 1 / sqrt(n), counts as none.
 The quantile is Student's, for as many degrees of freedom as there are independent samples. Without correlation the ranks are those of
 the sign test; with fewer than six independent samples there is no interval.
+
+A short series can't tell whether its samples repeat each other: of twelve with neighbours correlated by 0.7 (tau = 4), an interval of
+these ranks held the median in 86 % of 2,000 simulated series, and had no end in 62 %. So up to twenty samples the interval is their whole range,
+which held it in 94 % of such series of twelve (in 77 % of six); only where they seem worth fewer than three independent ones there is none.
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ __all__ = [
 ]
 
 _Z = 1.959963984540054  # 97.5 % of the normal distribution
+_SHORT = 20  # samples that can't show whether they repeat each other
+_LEAST = 6  # samples whose range covers 95 %
+_LEAST_INDEPENDENT = 3  # the same of a short series, by its own uncertain account
 
 
 def median(samples: Sequence[float]) -> float:
@@ -94,6 +101,8 @@ def interval_rank(count: int, time: float) -> int | None:
 
     `time` is their autocorrelation time. The first term is the sign test's, by the normal distribution with its correction for steps.
     """
+    if count < _SHORT:
+        return 0 if count >= _LEAST and count >= _LEAST_INDEPENDENT * time else None
     independent = count - 1 - _Z * math.sqrt(count)
     rank = math.floor(min(independent, count - student(count / time) * math.sqrt(count * time)) / 2)
     return rank if rank >= 0 else None

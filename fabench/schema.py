@@ -70,7 +70,7 @@ class Measure:
     """How cells are measured; a suite's [measure] table.
 
     `target` is the relative half-width of the median's 95 % interval at which sampling stops; `max_s` bounds sampling. Warm-up takes
-    `warmup_s` at least (on a GPU 100 ms) and goes on until calls stop getting faster, at most `warmup_max_s`.
+    a call, or `warmup_s` (on a GPU at least 100 ms); slower samples at the beginning count as warm-up too, at most until `warmup_max_s`.
     `clock`: a rung of the device's ladder, or "auto", the best that fits; `witness` lets a second clock time the same work.
     `energy` loops the call for one to two seconds more, to read the device's energy counter.
     `threads` None = one less than the cores. `cache` "hot" repeats on the same tensors, "cold" flushes the last-level cache
@@ -80,9 +80,9 @@ class Measure:
     """
 
     target: float = 0.02
-    warmup_s: float = 0.01
+    warmup_s: float = 0.0
     warmup_max_s: float = 0.5
-    min_samples: int = 10
+    min_samples: int = 12
     max_s: float = 1.0
     min_sample_s: float = 1e-3
     cache: str = "hot"

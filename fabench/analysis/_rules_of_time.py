@@ -15,7 +15,7 @@ from fabench.units import format_bytes, format_duration
 
 __all__ = ["clocks", "queued", "sampling"]
 
-_SEEN_TO_REPEAT = 10
+_SEEN_TO_REPEAT = 12
 _LEAST_SAMPLES = 6
 _EVENT_STEP_S, _HOST_STEP_S = 0.5e-6, 0.1e-6
 _EVENT_CLOCKS = ("event", "queue", "graph", "batch")
@@ -72,7 +72,7 @@ def sampling(timing: Timing, facts: Facts) -> Iterator[Doubt]:
         )
     if timing.warmup_converged is False:
         yield Doubt(Code.WARM_UP, "calls were still getting faster when the warm-up ended", "B")
-    elif timing.warmup_converged is None and count < 10:
+    elif timing.warmup_converged is None:
         yield Doubt(Code.WARM_UP, "whether calls had stopped getting faster is not known", "B")
 
 

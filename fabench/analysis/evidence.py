@@ -13,13 +13,13 @@ reservation that is said. C: the size is right, the digits are not. D: not a mea
 |                 |   (not where launches explain the slower one)              |   a wrong stream or a lost kernel by factors              |       |
 | noisy           | half of the median's 95 % interval > 2 %; 5 %; 25 %        | 2 % is the default target; 5 % what gates ask for         | B C D |
 | few_samples     | fewer than 6 samples                                       | with 5 no two samples enclose the median with 95 %        | C     |
-|                 | fewer than 10; worth fewer than 6 (autocorrelation)        | the range of 6 that repeat by 0.7 covers it in 75 %       | B     |
+|                 | fewer than 12; worth fewer than 6 (autocorrelation)        | the range of 6 that repeat by 0.7 covers it in 77 %       | B     |
 | stopped_by_time | the interval did not reach the suite's target              | what was asked for was not reached                        | B     |
 | noise_floor     | A against A differs by > 10 % at this duration             | the interval knows one process, the floor several         | B     |
 | drift           | a trend of > 2 % (`shape`); > 10 %                         | 2 % is seen and matters; beyond 10 % no median stands     | B; C  |
 | two_modes       | two levels >= 5 % apart (`shape`); each >= 25 % of samples | a median flips between levels of nearly equal share       | B; C  |
-| warm_up         | calls still got faster at the warm-up's bound              | the ramp's rest is in the samples (drift sees > 2 %)      | B     |
-|                 |   (not known: only where drift can't be told, < 10 samples)|                                                           |       |
+| warm_up         | samples still got faster at the warm-up's bound            | the ramp's rest is in the samples (drift sees > 2 %)      | B     |
+|                 |   (not known with fewer than 4 samples)                    |                                                           |       |
 | resolution      | window < 10 steps of the clock (events 0.5 us, host 0.1 us)| one step is 10 % of the window                            | C     |
 | launch_bound    | launch > 80 % of the time, by a clock the host feeds       | the host was busy submitting: the device waited           | C     |
 | queue_open      | queue incomplete when the device began; launch > 50 %      | gaps are in the samples; small where launches are short   | B; C  |

@@ -23,7 +23,7 @@ Series = NDArray[np.float64]
 
 RUNS = 250
 CALL_S = 1e-3
-WARM_UP = {"warmup_s": 0.1, "warmup_max_s": 0.5}
+WARM_UP = {"warmup_s": 0.02, "warmup_max_s": 0.5}
 MOST = 3000  # more samples than the budget holds
 
 
@@ -145,17 +145,17 @@ def test_clocks_that_ramp_are_waited_for() -> None:
         device.script = clock = taken()
         found.append(timed(device, device.calls(clock), min_sample_s=CALL_S / 2, **WARM_UP))
     assert sum(one.warmup_converged is True for one in found) >= at_least(0.97)
-    assert all(0.15 <= one.warmup_s <= 0.5 + 2 * CALL_S for one in found)
+    # The ramp lasts 0.15 s; at its last sixth, calls are less than 5 % slower than in the end.
+    assert all(0.12 <= one.warmup_s <= 0.2 for one in found)
     assert sum(covers(one, 1.0) for one in found) >= at_least(0.93)
     assert sum(near(one, 1.0) for one in found) >= at_least(0.97)
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.05])
-def test_steady_calls_are_warm_after_the_least_time(sigma: float) -> None:
+def test_steady_calls_pay_for_no_more_warm_up_than_asked(sigma: float) -> None:
     found = []
     for seed in range(RUNS):
-        device = Scripted(steady())
-        calls = device.calls(iter((CALL_S * lognormal(sigma)(np.random.default_rng(seed))).tolist()))
-        found.append(timed(device, calls, warmup_s=0.05, warmup_max_s=0.5))
+        device = Scripted(iter((CALL_S * lognormal(sigma)(np.random.default_rng(seed))).tolist()))
+        found.append(timed(device, device.calls(steady()), min_sample_s=CALL_S / 2, warmup_s=0.05, warmup_max_s=0.5))
     assert all(one.warmup_converged for one in found)
-    assert sum(one.warmup_s <= 0.05 + 2 * CALL_S for one in found) >= at_least(0.98)
+    assert sum(one.warmup_s <= 0.05 + 2 * CALL_S for one in found) >= at_least(0.9)
