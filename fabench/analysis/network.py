@@ -182,7 +182,7 @@ def _overheads(
                 ratio=None if old is None or new is None else new.value / old.value,
                 span=None if without is None else _span(cell, without, samples, draws, rng),
                 added_s=None if old is None or new is None else new.value - old.value,
-                added_bytes=_less(cell.memory_bytes, without and without.memory_bytes),
+                added_bytes=_less(cell.memory_bytes, None if without is None else without.memory_bytes),
                 blocks_s=_together(cell, alone),
             )
         )

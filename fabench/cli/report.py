@@ -44,7 +44,7 @@ def command(
         runs = list(find_runs(results))[-1:]
         if not runs:
             raise UsageError(f"no run in {results}; measure one with `fabench sweep quick`, or name a run folder")
-    experiments = [found for path in runs if (found := _experiment(path)) is not None]
+    experiments = [one for path in runs if (one := _experiment(path)) is not None]
     if experiments:
         if len(experiments) < len(runs):
             raise UsageError("experiments have pages of their own; name runs and experiments in separate commands")

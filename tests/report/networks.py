@@ -41,7 +41,9 @@ def _mac(case: Case, order: int) -> int:
 
 def _bytes(case: Case, order: int) -> int:
     blocks = [block for _, block in positions.blocks(case)] if case.scope == "network" else [case]
-    most = max((2 * positions.map_bytes(block) if order == 2 else 4 * block.n * (block.channels or 1) for block in blocks), default=0)
+    most = max(
+        (2 * positions.map_bytes(block) if order == 2 else 4 * block.n * (block.channels or 1) for block in blocks), default=0
+    )
     return (2**30 if case.scope == "network" else 0) + most
 
 
@@ -49,20 +51,21 @@ def _record(cell: Cell, order: int | None, index: int, spread: np.ndarray) -> Re
     function = {None: None, 1: "factorized softmax attention", 2: "dot-product softmax attention"}[order]
     base = synthetic.measured(Cell("sdpa", cell.device, Case(64, 64)), (1.0,) * len(spread), index=index)
     taken = _bytes(cell.case, order or 1)
-    known = {"cell": cell, "function": function, "time_order": order, "memory_order": order, "flop": None}
     if taken > _LIMIT_BYTES:
         ended = synthetic.ended(base.cell, Status.OUT_OF_MEMORY, "in check: can't allocate memory, limit 4 GiB", index=index)
-        return replace(ended, **known)
+        return replace(ended, cell=cell, function=function, time_order=order, memory_order=order, flop=None)
     assert base.timing is not None
     samples = tuple((true_s(cell.case, order or 1) * spread).tolist())
     timing = replace(base.timing, samples_s=samples, loops=1, cpu_s=None, wall_s=None, witness=None, first_call_s=3 * samples[0])
     memory = Memory(baseline_bytes=2**28, peak_bytes=2**28 + taken, delta_bytes=taken, input_bytes=2**20, output_bytes=2**10)
-    return replace(base, **known, timing=timing, memory=memory, telemetry=None)
+    known = replace(base, cell=cell, function=function, time_order=order, memory_order=order, flop=None)
+    return replace(known, timing=timing, memory=memory, telemetry=None)
 
 
 def records(network: str = "detection", device: str = "cpu") -> list[Record]:
     """Without attention, with a choice of positions, and every block alone, for both families."""
-    rng, found = np.random.default_rng(5), []
+    rng = np.random.default_rng(5)
+    found: list[Record] = []
 
     def add(name: str, case: Case) -> None:
         found.append(_record(Cell(name, device, case), FORMS.get(name), len(found), 1 + 0.01 * rng.standard_normal(15)))
