@@ -21,7 +21,7 @@ from fabench.models.insertion import load_weights
 from fabench.recipe import Recipe, recipe_of
 from fabench.train import state
 from fabench.train.losses import DetectionLoss, Objective, StereoLoss
-from fabench.train.precision import DTYPES, require, scaler_for
+from fabench.train.precision import DTYPES, require, require_planes, scaler_for
 from fabench.train.samples import DetectionSamples, Samples, StereoSamples
 
 __all__ = ["Start", "started"]
@@ -77,6 +77,7 @@ def started(request: Mapping[str, Any], device: torch.device) -> Start:
     found, split = _found(request)
     dtype = str(DTYPES[recipe.precision]).removeprefix("torch.")
     network = built(task, build, device, seed=recipe.weights_seed, dtype=dtype)
+    require_planes(network, recipe.precision, device)
     samples, objective = _samples(task, found, recipe, network, request["limit"])
     data = {"format": request["format"], "split": split, "samples": len(samples)}
     optimiser, scaler = state.optimiser_of(recipe, network), scaler_for(recipe.precision, device)

@@ -3,15 +3,18 @@
 import copy
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
 from fabench.errors import TrainingError, UsageError
+from fabench.models import stereo
+from fabench.recipe import PRECISIONS
 from fabench.train.loop import step, steps
 from fabench.train.losses import StereoBatch, StereoLoss
-from fabench.train.precision import DTYPES, autocast, require, scaler_for
+from fabench.train.precision import DTYPES, autocast, require, require_planes, scaler_for
 
 CPU = torch.device("cpu")
 LOSS = StereoLoss(16)
@@ -192,6 +195,7 @@ def test_a_precision_that_is_not_to_be_had(precision: str, device: str, words: s
 
 
 def test_only_float16_has_its_loss_scaled() -> None:
+    assert tuple(DTYPES) == PRECISIONS
     assert [scaler_for(name, CPU).is_enabled() for name in DTYPES] == [False, False, True]
     with autocast("fp32", CPU):
         assert not torch.is_autocast_enabled("cpu")
@@ -217,3 +221,32 @@ def test_an_overflow_of_the_scaled_gradient_leaves_the_step_out_and_one_that_sta
     with pytest.raises(TrainingError, match=r"the gradient's norm is (nan|inf), however little the loss is scaled"):
         step(network, [batch(2)], LOSS, optimiser, scaler=scaler)
     assert network.weight.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("planes", [3, 4, 6, 12])
+def test_bfloat16s_gradient_of_a_volume_is_float32s(planes: int) -> None:
+    """Over the planes that 48 disparities and the basic form's 16 make; over the two that are refused it is off by its whole size."""
+    draw = torch.Generator().manual_seed(0)
+    layer, volume = nn.Conv3d(32, 32, 3, padding=1, bias=False), torch.randn(2, 32, planes, 4, 6, generator=draw)
+    found = []
+    for precision in ("fp32", "bf16"):
+        layer.zero_grad()
+        with autocast(precision, CPU):
+            out = layer(volume)
+        out.float().square().mean().backward()
+        found += gradients(layer)
+    assert (found[0] - found[1]).norm() < 0.02 * found[0].norm()
+
+
+@pytest.mark.parametrize(
+    ("form", "disparities", "device", "refused"),
+    [
+        ("hourglass", 16, "cpu", True), ("hourglass", 32, "cpu", True), ("hourglass", 48, "cpu", False), ("basic", 16, "cpu", False),
+        ("hourglass", 16, "cuda", False),
+    ],
+)  # fmt: skip
+def test_two_planes_are_refused_in_bfloat16_on_a_cpu(form: str, disparities: int, device: str, refused: bool) -> None:
+    network = stereo.build(form=form, max_disparity=disparities, device="meta")
+    require_planes(network, "fp32", torch.device(device))
+    with pytest.raises(UsageError, match=f"an hourglass of {disparities} disparities") if refused else nullcontext():
+        require_planes(network, "bf16", torch.device(device))

@@ -169,6 +169,7 @@ def done(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (lambda path: {"preset": "quick"}, UsageError, "stereo has no preset 'quick'; there are paper, psmnet"),
         (lambda path: {"changes": {"flip": 0.5}}, UsageError, "stereo has no flip"),
         (lambda path: {"changes": {"precision": "fp16", "crop": [32, 48]}}, UsageError, "fp16 can't be trained in on cpu"),
+        (lambda path: {"changes": {"precision": "bf16"}, "options": {"max_disparity": 32}}, UsageError, "an hourglass of 32 disparities can't"),
         (lambda path: {"options": {"wher": "layer4"}}, UsageError, "is not built with 'wher'"),
         (lambda path: {"data": "nowhere"}, DataError, "nowhere is no folder"),
     ],
