@@ -22,13 +22,15 @@ def clustered(values: Floats, clusters: Ints, seed: int = 0) -> Estimate:
     """The mean of `values` (shares from 0 to 1), with a bootstrap over `clusters`.
 
     Where every cluster has one value of 0 or 1 the interval is exact; where all values are 0, or all are 1, too, with as many trials as there
-    are clusters: a bootstrap would know no doubt there.
+    are clusters: a bootstrap would know no doubt there. Of one cluster alone nothing is known.
     """
     names, places = np.unique(clusters, return_inverse=True)
     binary = bool(np.all((values == 0) | (values == 1)))
     if binary and (len(names) == len(values) or values.min() == values.max()):
         hits = values.sum() if len(names) == len(values) else values[0] * len(names)
         return exact(round(float(hits)), len(names))
+    if len(names) == 1:
+        return Estimate(float(values.mean()), 0.0, 1.0)
     sums = np.bincount(places, values)
     sizes = np.bincount(places)
     drawn = np.random.default_rng(seed).integers(0, len(names), (_DRAWS, len(names)))

@@ -157,6 +157,8 @@ def test_shares_are_exact_where_independent_and_as_wide_as_their_clusters_are_fe
     assert apart.value == together.value == 3 / 8
     assert together.high - together.low > 4 * (apart.high - apart.low)
     assert clustered(np.zeros(400), np.repeat(np.arange(8), 50)) == exact(0, 8)
+    alone = clustered(np.array([0.5, 0.2]), np.array([7, 7]))
+    assert (alone.low, alone.high) == (0.0, 1.0)
 
 
 class Nobody:
