@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from fabench.analysis.estimate import Estimate
 from fabench.report import write_report
-from tests.report import hostile
+from fabench.report.blocks import Column, Report, Section, Table, Value
+from fabench.report.page.document import document
+from tests import synthetic
+from tests.report import hostile, networks
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 OPTIONS = (
@@ -54,3 +58,37 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     dom, console = opened(page, tmp_path, "#cells?script")
     assert 'data-fabench="ready"' in dom and console == ""
     assert "data-hacked" not in dom.replace("document.documentElement.dataset.hacked", "") and "<img" not in dom
+
+
+LARGE = ("decimal", "mac")
+KINDS = (*LARGE, "share", "points", "pixels", "pixels_apart")
+VALUES = (0.0, 1.0, 144.0, 999.5, 999.96, 1025.0, 99_995.0, 1.651e12, 20_552_089_600.0, 7.5e17)
+SHARES = (0.0, 1.0, 0.97334, 0.005, -0.00316, -0.5, 1e-5, -1e-5, 14.797, -0.000049)
+
+
+def test_every_kind_of_number_is_written_as_python_writes_it(tmp_path: Path) -> None:
+    """A page carries six digits of each value, so shares have no more."""
+    pairs = list(zip(VALUES, SHARES, strict=True))
+    rows: list[tuple[Value, ...]] = [tuple(large if kind in LARGE else share for kind in KINDS) for large, share in pairs]
+    rows += [
+        tuple(
+            Estimate(large, large * 0.875, large * 1.25) if kind in LARGE else Estimate(share, share - 0.125, share + 0.25)
+            for kind in KINDS
+        )
+        for large, share in pairs
+    ]
+    rows += rows
+    table = Table("numbers", "Numbers", tuple(Column(kind, kind) for kind in KINDS), rows, filterable=True)
+    page = tmp_path / "page.html"
+    report = Report("t", "", "", "h", "", (), (Section("s", "S", "", (table,)),))
+    page.write_text(document(report, '<script type="application/octet-stream" id="fabench-data"></script>'), encoding="utf-8")
+    dom, console = opened(page, tmp_path, "#numbers?")
+    assert 'data-fabench="ready"' in dom and console == ""
+    assert len(body(dom, "numbers")) == len(rows) and body(dom, "numbers") == body(page.read_text(encoding="utf-8"), "numbers")
+
+
+def test_pages_of_networks_run_too(tmp_path: Path) -> None:
+    page = write_report(networks.records(), [synthetic.environment()], tmp_path, "n", ["html"])[0]
+    dom, console = opened(page, tmp_path)
+    assert 'data-fabench="ready"' in dom and console == ""
+    assert dom.count('class="slot on"') == 7 + 1

@@ -93,7 +93,7 @@
         const shown = value / scale, digits = Math.max(0, 3 - Math.floor(Math.log10(Math.abs(shown) * 1.00005)));
         return fixed(shown, digits).replace(/\B(?=(\d{3})+(?!\d))(?<!\.\d*)/g, ",") + " " + (prefix + unit).trim();
       }
-    return fixed(value, 0) + " " + unit.trim();
+    return grouped(value) + " " + unit.trim();
   };
   const precise = (value) => {
     if (value === 0) return "0";
