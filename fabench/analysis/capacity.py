@@ -58,10 +58,12 @@ class Capacity:
 
 
 def capacities(frame: pd.DataFrame) -> list[Capacity]:
-    """One per series, in the order of their first records."""
+    """One per series, in the order of their first records. Whole networks are left out: what fits of them is no question of n alone."""
     columns: dict[str, list[Any]] = {name: frame[name].tolist() for name in _COLUMNS}
     groups: dict[str, dict[int, int]] = {}
-    for row, (series, n) in enumerate(zip(columns["series"], columns["n"], strict=True)):
+    for row, (series, n, scope) in enumerate(zip(columns["series"], columns["n"], columns["scope"], strict=True)):
+        if scope == "network":
+            continue
         groups.setdefault(series, {})[n] = row
     return [_capacity(columns, sorted(group.items())) for group in groups.values()]
 

@@ -1,4 +1,7 @@
-"""Curves: what one implementation took in one setting, over n. Cells that gave nothing stay beside it, with the reason why."""
+"""Curves: what one implementation took in one setting, over n. Cells that gave nothing stay beside it, with the reason why.
+
+Whole networks are on no curve: their n is pixels, and of what they take attention is a part. So no fit, crossover or factor sees them.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,9 @@ class Curve:
 def curves(frame: pd.DataFrame, quantity: Quantity = "time") -> list[Curve]:
     """All series of the frame, in the order of their first records; also those without any value."""
     groups: dict[str, dict[int, int]] = {}
-    for row, (series, n) in enumerate(zip(frame["series"].tolist(), frame["n"].tolist(), strict=True)):
+    for row, (series, n, scope) in enumerate(zip(*(frame[name].tolist() for name in ("series", "n", "scope")), strict=True)):
+        if scope == "network":
+            continue
         groups.setdefault(series, {})[n] = row
     names = ("implementation", "setting", "device", "family", "function", "status", "reason", COLUMN[quantity])
     columns: dict[str, list[Any]] = {name: frame[name].tolist() for name in names}

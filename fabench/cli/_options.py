@@ -32,11 +32,16 @@ Mode: TypeAlias = Annotated[str | None, _axis("mode", "fwd, bwd, fwd_bwd.")]
 Normalisation: TypeAlias = Annotated[str | None, _axis("normalisation", "softmax, scaling.")]
 Scale: TypeAlias = Annotated[str | None, _axis("scale", "1/sqrt(d_k), 1/d_k, 1/n, 1.")]
 Mask: TypeAlias = Annotated[str | None, _axis("mask", "none, padding.")]
-Scope: TypeAlias = Annotated[str | None, _axis("scope", "core, module.")]
+Scope: TypeAlias = Annotated[str | None, _axis("scope", "core, module, network.")]
 Channels: TypeAlias = Annotated[str | None, _axis("channels", "A module's channels.")]
 Reprojection: TypeAlias = Annotated[str | None, _axis("reprojection", "true, false: a module's last projection.")]
 Residual: TypeAlias = Annotated[str | None, _axis("residual", "true, false: a module's residual.")]
 Pool: TypeAlias = Annotated[str | None, _axis("pool", "2 = max-pool K and V 2x2 (non-local block).")]
+Network: TypeAlias = Annotated[str | None, _axis("network", "detection, stereo: whole, or block by block at scope module.")]
+Positions: TypeAlias = Annotated[
+    str | None, _axis("positions", "Where a network has attention, e.g. none,fpn3,fpn1+fpn2,fpn,all.")
+]
+Backbone: TypeAlias = Annotated[str | None, _axis("backbone", "resnet50, resnet101; for stereo hourglass, basic.")]
 Implementation: TypeAlias = Annotated[
     str | None, _axis("implementation", "Names, or all (`fabench list implementations`).", "-i")
 ]

@@ -36,6 +36,7 @@ def command(
     d_k: o.DK = None, d_v: o.DV = None, dtype: o.Dtype = None, mode: o.Mode = None, normalisation: o.Normalisation = None,
     scale: o.Scale = None, mask: o.Mask = None, scope: o.Scope = None, channels: o.Channels = None,
     reprojection: o.Reprojection = None, residual: o.Residual = None, pool: o.Pool = None,
+    network: o.Network = None, positions: o.Positions = None, backbone: o.Backbone = None,
     implementation: o.Implementation = None, device: o.Device = None, where: o.Where = None, settings: o.Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with predicted time and memory, and measure nothing.")] = False,
     resume: Annotated[str | None, typer.Option("--resume", metavar="RUN", help="Measure what this run folder (or `latest`) lacks.")] = None,
@@ -48,7 +49,8 @@ def command(
     chosen = o.overrides(
         settings, n=n, m=m, image=image, video=video, batch=batch, heads=heads, d_k=d_k, d_v=d_v, dtype=dtype, mode=mode,
         normalisation=normalisation, scale=scale, mask=mask, scope=scope, channels=channels, reprojection=reprojection,
-        residual=residual, pool=pool, implementation=implementation, device=device,
+        residual=residual, pool=pool, network=network, positions=positions, backbone=backbone, implementation=implementation,
+        device=device,
     )  # fmt: skip
     earlier = None
     if resume is not None:

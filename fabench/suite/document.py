@@ -187,6 +187,9 @@ def _cells(file: str, grids: list[Grid]) -> tuple[Cell, ...]:
                 )
     if not cells:
         raise SuiteError(
-            file, "", "asks for no cell", "positions other than none need an implementation, and scope module positions"
+            file,
+            "",
+            "asks for no cell",
+            "implementation none is a network without attention, at scope network and positions none",
         )
     return tuple(cells)

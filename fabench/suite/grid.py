@@ -136,6 +136,8 @@ class Grid:
 
 
 def _alone(n: int, space: str | None, values: dict[str, Any]) -> Case:
+    if values["scope"] == "network":
+        raise ValueError("scope is network, but no network is named")
     values |= {"n": n, "m": n if values["m"] is None else values["m"], **dict.fromkeys(NETWORK_ONLY)}
     if values["d_v"] is None:
         values["d_v"] = values["d_k"]
