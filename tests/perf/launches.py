@@ -77,9 +77,14 @@ class Costs:
 
 
 def gates_in(folder: Path) -> list[Gate]:
-    """The A/A gates stored there, oldest first. Left out are the newest while it runs, and any that broke off before its first look."""
+    """The A/A gates stored there, oldest first, without those that broke off.
+
+    Where a `LOG` lies beside, those are all that it does not have; else the newest while it runs, and any that ended before its first look.
+    """
     found = [read_gate(path) for path in find_gates(folder) if "-gate-" in path.name]
-    if found and not _over(found[-1]):
+    if (folder.parent / LOG).exists():
+        found = [gate for gate in found if logged(gate) is not None]
+    elif found and not _over(found[-1]):
         found.pop()
     return [gate for gate in found if _launched(gate.pairs) >= gate.run.looks[0]]
 

@@ -65,9 +65,10 @@ def store(
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stored") / "results"
-    first, *_ = store(path, [{0: 5, 1: 5, 2: 8}] * 6)
-    entry = {"folder": first.name, "wall_s": 47.0, "disturbance": "memory", "disturbance_cpu_s": 9.0}
-    (path.parent / LOG).write_text(json.dumps(entry) + "\n")
+    folders = store(path, [{0: 5, 1: 5, 2: 8}] * 6)
+    entries = [{"folder": one.name, "wall_s": 30.0, "disturbance": "memory", "disturbance_cpu_s": 9.0} for one in folders]
+    (path.parent / LOG).write_text("".join(json.dumps(one) + "\n" for one in entries))
+    store(path, [{0: 5, 1: 5, 2: 6}])  # was killed, so it is not in the log
     return path
 
 
@@ -94,14 +95,16 @@ def test_a_gate_that_runs_or_broke_off_is_left_out(tmp_path: Path) -> None:
 
 
 def test_costs_are_what_each_cell_took_and_what_is_left(results: Path) -> None:
-    gates = gates_in(results)
-    for gate in gates:
-        end = 1735689600 + gate.run.seed + 30.0
-        os.utime(gate.path / "pairs.jsonl", (end, end))
-    found = costs(gates)
+    found = costs(gates_in(results))
     assert found.cells_s == pytest.approx(dict.fromkeys(found.cells_s, 0.6))  # the longer side's phases
-    assert found.start_s == pytest.approx((47.0 + 5 * 30.0 - 6 * 18 * 0.6) / (6 * 8))
-    assert [wall_s(gate) for gate in gates[:2]] == pytest.approx([47.0, 30.0])
+    assert found.start_s == pytest.approx((30.0 - 18 * 0.6) / 8)
+
+
+def test_without_a_log_a_gate_lasts_from_its_first_file_to_its_last_line(tmp_path: Path) -> None:
+    (folder,) = store(tmp_path, [{0: 5}])
+    end = 1735689600 + 12.0  # its environment says 2025-01-01T00:00:00Z
+    os.utime(folder / "pairs.jsonl", (end, end))
+    assert wall_s(read_gate(folder)) == pytest.approx(12.0)
 
 
 def test_planted_pairs_are_found_by_cell_and_effect(tmp_path: Path) -> None:
