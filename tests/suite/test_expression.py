@@ -29,7 +29,7 @@ MODULE = Cell(
 )
 NAMES = (
     "there are implementation, device, family, function, n, m, batch, heads, d_k, d_v, channels, pool, tokens, d_k_total, d_v_total, "
-    "dtype, mode, normalisation, scale, mask, scope, space, reprojection, residual"
+    "dtype, mode, normalisation, scale, mask, scope, space, network, positions, backbone, image, modules, reprojection, residual"
 )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fabench.catalogue import implementations
+from fabench.catalogue import facts_of, implementations
 from fabench.schema import Case
 from fabench.suite import Suite, files, load
 from fabench.suite.estimate import estimate
@@ -18,7 +18,7 @@ def shipped(name: str) -> Suite:
 
 
 def test_all_are_there() -> None:
-    assert {"quick", "sequence", "image", "video", "heads", "dims", "paper", "gpu"} <= set(NAMES)
+    assert {"quick", "sequence", "image", "video", "heads", "dims", "paper", "gpu", "detection", "stereo"} <= set(NAMES)
     assert files._own_folder().resolve() == FOLDER.resolve()
 
 
@@ -28,7 +28,7 @@ def test_a_shipped_suite(name: str) -> None:
     assert suite.text.startswith(b"# Question: ")
     assert suite.title != name and suite.description != name
     plan = suite.plan("cpu")
-    families = {implementations()[item.cell.implementation].family for item in plan if item.skip is None}
+    families = {facts_of(item.cell.implementation).family for item in plan if item.skip is None} - {None}
     assert families == {"quadratic", "linear"}
     assert suite.budget.total_s is not None and suite.budget.total_s <= 3600
     used = {item.skip for item in plan}
