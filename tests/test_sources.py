@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fabench.catalogue import implementations
-from fabench.sources import harness_hash, implementation_hash
+from fabench.sources import harness_hash, implementation_hash, program_hash
 
 PACKAGE = Path(__file__).parent.parent / "fabench"
 
@@ -59,3 +59,44 @@ def test_a_helper_shared_by_several_changes_each_of_them_and_no_other(copy: Path
 
 def test_an_implementation_that_is_not_there_has_no_hash() -> None:
     assert implementation_hash(PACKAGE, "no_such") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("", "\n# a comment\n", True),
+        ("", '\n\ndef other():\n    """Documented."""\n', False),
+        ("from __future__", "# first\n\n\nfrom __future__", True),
+        ("[2]", "[3]", False),
+    ],
+)
+def test_a_program_is_the_source_without_comments_and_layout(copy: Path, old: str, new: str, same: bool) -> None:
+    file = copy / "attention" / "factorized.py"
+    file.write_text('"""Header."""\n\nfrom __future__ import annotations\n\nFACTORS = [2]\n')
+    before = program_hash(copy, "factorized"), implementation_hash(copy, "factorized")
+    text = file.read_text()
+    file.write_text(text.replace(old, new, 1) if old else text + new)
+    after = program_hash(copy, "factorized"), implementation_hash(copy, "factorized")
+    assert (before[0] == after[0]) is same and before[1] != after[1]
+
+
+def test_docstrings_are_no_program(copy: Path) -> None:
+    file = copy / "attention" / "factorized.py"
+    found = set()
+    for text in (
+        '"""One."""\n\n\ndef f():\n    """Two."""\n    return 1\n',
+        '"""Other."""\ndef f():\n    return 1  # as before\n',
+    ):
+        file.write_text(text)
+        found.add(program_hash(copy, "factorized"))
+    assert len(found) == 1 and None not in found
+    assert program_hash(copy, "nothing") is None
+
+
+def test_what_is_no_python_has_hashes_all_the_same(copy: Path) -> None:
+    file = copy / "attention" / "factorized.py"
+    found = set()
+    for text in ("def half a commit(:\n", "def half a commit(:\n\n", "\0"):
+        file.write_text(text)
+        found |= {(program_hash(copy, "factorized"), implementation_hash(copy, "factorized"))}
+    assert len(found) == 3

@@ -123,3 +123,17 @@ def test_a_tree_without_fabench_is_not_taken_for_one(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="base was to run from"):
         side.start()
     side.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("/no/such/python",), "base: its interpreter does not run: No such file"),
+        (("false",), "base: the measuring side did not start"),
+    ],
+)
+def test_a_side_that_does_not_start_is_named(command: tuple[str, ...], said: str) -> None:
+    side = Side("base", TOP, MEASURE, command=command)
+    with pytest.raises(WorkerError, match=said):
+        side.start()
+    side.close()
