@@ -57,8 +57,9 @@ def _bar(bar: Bar, left: float, slot: float, y: LogAxis, box: Box, kind: str) ->
         top = y.inside(bar.value)
         parts.append(element("rect", x=start, y=top, width=width, height=box.bottom - top, class_="bar", rx=1.5))
     else:
-        lines = ((bar.missing, "small strong halo"), (bar.above, "small halo"))
-        parts += [_upright(text, start + width / 2 + 4 + 14 * at, box, kind) for at, (text, kind) in enumerate(lines) if text]
+        lines = [(text, kind) for text, kind in ((bar.missing, "small strong halo"), (bar.above, "small halo")) if text]
+        first = start + width / 2 + 4 - 6.5 * (len(lines) - 1)
+        parts += [_upright(text, first + 13 * at, box, kind) for at, (text, kind) in enumerate(lines)]
     if bar.predicted:
         expected = y.inside(bar.predicted)
         parts.append(

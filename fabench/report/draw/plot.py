@@ -167,29 +167,28 @@ def _bars(axes: Axes, chart: BarChart) -> None:
     values = [value for group in chart.groups for bar in group.bars for value in (bar.value, bar.predicted) if value]
     low, high = (0.0, max(values, default=1.0) * 1.16) if chart.linear else domain(values, 3.0, 3.0, 100.0)
     floor = high * 0.02 if chart.linear else low * 1.25
-    count = max(len(group.bars) for group in chart.groups)
-    slot = 0.84 / count
+    slot = 0.84 / max(len(group.bars) for group in chart.groups)
+    hollow = any(bar.predicted for group in chart.groups for bar in group.bars)
+    middle, width = (0.25, 0.46) if hollow else (0.5, 0.84)
     seen: set[Series] = set()
     for place, group in enumerate(chart.groups):
         for index, bar in enumerate(group.bars):
-            left, colour = place - 0.42 + slot * index, _colour(bar.series)
+            left, colour = place + slot * (index - len(group.bars) / 2), _colour(bar.series)
             name = None if bar.series in seen else bar.series.name
             seen.add(bar.series)
-            axes.bar(left + slot * 0.25, bar.value or low, slot * 0.46, color=colour, label=name, alpha=1 if bar.value else 0)
+            at = left + slot * middle
+            axes.bar(at, bar.value or low, slot * width, color=colour, label=name, alpha=1 if bar.value else 0)
             if bar.predicted:
                 box: Any = {"facecolor": "none", "edgecolor": colour, "linewidth": 0.8, "linestyle": (0, (2.5, 1.5))}
                 axes.bar(left + slot * 0.74, bar.predicted, slot * 0.44, **box)
+            if bar.low is not None and bar.high is not None:
+                axes.plot([at, at], [bar.low, bar.high], color="#15181e", linewidth=0.9)
+            text: Any = {"fontsize": 5.5, "ha": "center", "va": "bottom", "weight": "bold"}
             if not bar.value:
-                axes.text(
-                    left + slot * 0.25,
-                    floor,
-                    "\n".join(text for text in (bar.missing, bar.above) if text),
-                    rotation=90,
-                    fontsize=5.5,
-                    ha="center",
-                    va="bottom",
-                    weight="bold",
-                )
+                lost = "\n".join(part for part in (bar.missing, bar.above) if part)
+                axes.text(at, floor, lost, rotation=90, multialignment="left", **text)
+            elif bar.above:
+                axes.text(at, max(bar.value, bar.high or 0), bar.above, **text)
     if chart.linear:
         _from_zero(axes, high, chart.y_kind)
     else:
@@ -198,7 +197,6 @@ def _bars(axes: Axes, chart: BarChart) -> None:
     axes.grid(visible=False, axis="x")
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
-    hollow = any(bar.predicted for group in chart.groups for bar in group.bars)
     title = "solid: measured, hollow: predicted" if hollow else None
     legend = axes.figure.legend(loc="outside lower left", ncols=4, title=title, title_fontsize=7.5, alignment="left")
     for handle in legend.legend_handles:
