@@ -15,7 +15,19 @@ __all__ = ["harness_hash", "implementation_hash", "package_of", "program_hash"]
 
 # What computes attention; everything else that a measuring process imports measures it.
 _COMPUTING = ("attention", "kernels")
-_MEASURING = ("models", "devices", "measure", "places.py", "positions.py", "case.py", "schema.py", "measured.py", "median.py", "codec.py", "catalogue.py")
+_MEASURING = (
+    "models",
+    "devices",
+    "measure",
+    "places.py",
+    "positions.py",
+    "case.py",
+    "schema.py",
+    "measured.py",
+    "median.py",
+    "codec.py",
+    "catalogue.py",
+)
 _CONTRACTS = ("attention/base.py", "attention/reference.py")  # what all implementations are held by
 
 
