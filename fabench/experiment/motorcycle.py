@@ -55,10 +55,10 @@ def reduced(pair: StereoPair, by: int) -> StereoPair:
         cut = values[: height * by, : width * by].astype(np.float64).reshape(height, by, width, by, -1)
         return cut.swapaxes(1, 2).reshape(height, width, by * by, -1)
 
-    views = [np.rint(squares(view).mean(axis=2)).astype(np.uint8) for view in (pair.left, pair.right)]
+    left, right = (np.rint(squares(view).mean(axis=2)).astype(np.uint8) for view in (pair.left, pair.right))
     disparities = squares(pair.disparity)[..., 0] / by
     disparity = np.where(np.ptp(disparities, axis=2) <= 1, disparities.mean(axis=2), np.nan).astype(np.float32)
-    return StereoPair(pair.name, *views, disparity)
+    return StereoPair(pair.name, left, right, disparity)
 
 
 def _pair(protocol: MotorcycleProtocol) -> StereoPair:
@@ -79,9 +79,8 @@ def parts(pair: StereoPair, protocol: MotorcycleProtocol) -> Parts:
 
 
 def _cut(pair: StereoPair, columns: slice) -> StereoPair:
-    return StereoPair(
-        pair.name, *(values[:, columns].copy() for values in (pair.left, pair.right)), pair.disparity[:, columns].copy()
-    )
+    left, right = (values[:, columns].copy() for values in (pair.left, pair.right))
+    return StereoPair(pair.name, left, right, pair.disparity[:, columns].copy())
 
 
 class Corner(NamedTuple):

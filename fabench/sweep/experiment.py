@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,12 @@ def resumed(path: Path, name: str, protocol: Protocol) -> Experiment:
     return stored
 
 
-def _names(protocol: Protocol) -> Iterable[str]:
-    return json.loads(encode(protocol)).keys()
+def _names(protocol: Protocol) -> list[str]:
+    return [one.name for one in fields(protocol)]
 
 
 def _fresh(name: str, protocol: Protocol) -> Experiment:
+    """Without trials. In place of a suite's hash its environment has the hash of the code that decides the trials."""
     environment = collect(
         f"experiment {name}", _code_hash(), (), {"cpu": {"threads": protocol.threads}}, {}, _settings(protocol)
     )  # fmt: skip

@@ -36,7 +36,7 @@ def test_a_broken_file_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
     (tmp_path / "datasets" / "data").mkdir(parents=True)
     (tmp_path / "datasets" / "data" / "digits.csv.gz").write_bytes(data)
-    monkeypatch.setitem(sys.modules, "sklearn", Package)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "sklearn", Package)
     with pytest.raises(DataError, match="is not the set of digits that scikit-learn ships") as caught:
         digits.load()
     assert "\n" not in str(caught.value)

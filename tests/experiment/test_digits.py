@@ -64,8 +64,8 @@ def test_first_weights_are_equal_outside_the_block_and_all_arms_begin_as_one_fun
     keys = [network[1].keys.weight for network in networks.values() if isinstance(network[1], AttentionBlock)]
     assert len(keys) == 4
     assert all(torch.equal(one, keys[0]) for one in keys)
-    other = digits.build("none", PROTOCOL, 8)[0]
-    assert not torch.equal(next(other.parameters()), next(networks["none"].parameters()))
+    next_seed = digits.build("none", PROTOCOL, 8)[0]
+    assert not torch.equal(next(next_seed.parameters()), next(networks["none"].parameters()))
 
 
 @pytest.mark.parametrize("arm", WITH_BLOCK)
