@@ -1,7 +1,7 @@
 """The log of a training: one line of JSON per event, always, and TensorBoard's curves where they are asked for.
 
 {"event": "start", "step", "recipe", "build", "data", ..}, {"event": "step", "step", "epoch", "loss", "gradient", "rate", "weight"},
-{"event": "saved", "step", "path"}, {"event": "end", "step", ..}. The file is appended to. After a kill the training goes on from a checkpoint,
+{"event": "saved", "step", "path"}, {"event": "end", "step", ..} or {"event": "stopped", "step", "text"}. The file is appended to. After a kill the training goes on from a checkpoint,
 and the lines from its "start" on replace those of the same steps before.
 """
 

@@ -89,7 +89,8 @@ class _Training:
             interrupted = self._epoch(recipe, stopped)
             if not interrupted:
                 self.place = Place(self.place.epoch + 1, 0, self.place.step)
-        if self.saved is None or self.saved.name != state.name_of(self.place):
+        done = self.place.step > self.start.place.step
+        if done and (self.saved is None or self.saved.name != state.name_of(self.place)):
             self._save()
         finished = Trained(
             self.start.task,
@@ -131,15 +132,17 @@ class _Training:
             )  # fmt: skip
         except TrainingError as error:
             kept = f"the last good checkpoint is {self.saved}" if self.saved is not None else "there was no checkpoint yet"
-            raise TrainingError(
-                f"{error} at step {place.step + 1} (epoch {place.epoch + 1}): stopped before the weights changed; {kept}"
-            ) from None
+            text = f"{error} at step {place.step + 1} (epoch {place.epoch + 1}): stopped before the weights changed; {kept}"
+            _tell(self.journal, self.say, "stopped", place.step, text=text)
+            raise TrainingError(text) from None
         self.loss = outcome.loss
         _tell(self.journal, self.say, "step", place.step + 1, epoch=place.epoch + 1, rate=rate, **asdict(outcome))
 
     def _save(self) -> None:
         start = self.start
-        if self.group.writes:
+        if not self.group.writes:
+            self.saved = self.out / state.name_of(self.place)  # by the first process
+        else:
             self.saved = state.store(
                 self.out, self.keep, start.task, start.build, start.network, start.optimiser, start.scaler, start.recipe, start.data,
                 self.place,

@@ -1,6 +1,7 @@
 """A training in this process: it goes on as if it had never stopped, stops at what is not finite, and refuses what does not fit."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,14 @@ def test_each_seed_changes_the_training(request_to: Request, tmp_path: Path, nam
 
 
 @pytest.mark.usefixtures("small")
+def test_a_signal_before_the_first_step_leaves_nothing(request_to: Request, tmp_path: Path) -> None:
+    done = train(request_to(), 0)
+    assert (done.interrupted, done.steps, done.loss, done.checkpoint) == (True, 0, None, None)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["log.jsonl"]
+    train(request_to(), 1)
+
+
+@pytest.mark.usefixtures("small")
 def test_the_log_and_the_checkpoint_say_what_was_trained(request_to: Request, tmp_path: Path) -> None:
     done = train(request_to(changes={"epochs": 1, "learning_rate": 0.5, "warm_up": 4}, every=2, keep=1))
     events = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
@@ -103,6 +112,8 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(req
     kept = sorted((tmp_path / "out").glob("*.pt"))
     assert str(caught.value).endswith(f"stopped before the weights changed; the last good checkpoint is {kept[-1]}")
     assert "is nan at step" in str(caught.value) or "is inf at step" in str(caught.value)
+    last = json.loads((tmp_path / "out/log.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["text"]) == ("stopped", str(caught.value))
     with pytest.raises(TrainingError, match="there was no checkpoint yet"):
         train(request_to("none", {"learning_rate": 1e30}))
 
@@ -199,6 +210,20 @@ def test_weights_without_a_training_and_a_fork_in_the_road(request_to: Request, 
         train(request_to(resume=str(early)))
     train(request_to("branch", resume=str(early)), 1)
     assert losses(tmp_path / "branch")[2] == losses(tmp_path / "out")[2]
+
+
+def test_a_checkpoint_with_code_is_refused_and_not_run(request_to: Request, tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "was here"),)
+
+    torch.save({"fabench": 1, "model": {"weight": torch.zeros(1)}, "training": Hostile()}, tmp_path / "hostile.pt")
+    for name in ("resume", "init"):
+        with pytest.raises(
+            DataError, match=r"hostile\.pt asks for posix\.mkdir when it is loaded, which could run code: refused"
+        ):
+            train(request_to(**{name: str(tmp_path / "hostile.pt")}))
+    assert not (tmp_path / "was here").exists()
 
 
 def test_a_written_folder_that_is_a_file(request_to: Request, tmp_path: Path) -> None:
