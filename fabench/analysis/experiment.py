@@ -20,9 +20,9 @@ import numpy as np
 from scipy import stats
 
 from fabench.analysis.estimate import TAIL, Estimate
-from fabench.trials import ARMS, COMPARISONS, DigitsExperiment, DigitsTrial, Experiment, missing
+from fabench.trials import ARMS, COMPARISONS, DigitsExperiment, DigitsTrial, Experiment, MotorcycleExperiment, missing
 
-__all__ = ["Agreement", "ArmReading", "Difference", "Measure", "Reading", "conclusion", "mean_interval", "read"]
+__all__ = ["Agreement", "ArmReading", "Difference", "Measure", "Reading", "beside", "conclusion", "mean_interval", "read"]
 
 _SAME_FUNCTION = ("factorized_scaling", "dot_product_scaling")
 
@@ -200,6 +200,29 @@ def conclusion(reading: Reading) -> str:
         f"{show(second.value)} with {difference.second}; the paired difference is {apart(difference.mean.value)}{unit}, 95 % interval "
         f"{apart(difference.mean.low)} to {apart(difference.mean.high)}, {verdict}.{early}"
     )
+
+
+def beside(experiment: Experiment, reading: Reading) -> str | None:
+    """How the arms stand beside methods that learn nothing, by the planned quantity; None where there are none or too few seeds."""
+    if not isinstance(experiment, MotorcycleExperiment) or not reading.measures:
+        return None
+    arms = [(arm.arm, arm.mean) for arm in reading.measures[0].arms if arm.mean is not None]
+    said = []
+    for one in experiment.references:
+        if one.all is None:
+            said.append(
+                f"{one.name} is {_pixels(one.covered.errors.epe_px)} px off on the {_share(one.coverage)} of the pixels that it answers"
+            )
+            continue
+        epe = one.all.errors.epe_px
+        better = [arm for arm, mean in arms if mean.high < epe]
+        shown = f"shown to be better: {', '.join(better)}" if better else "no arm is shown to be better"
+        said.append(f"{one.name} is {_pixels(epe)} px off on all of them, and {shown}")
+    return f"Without learning, {'; '.join(said)}." if said and arms else None
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
 def _percent(value: float) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fabench.analysis.experiment import Agreement, Difference, Measure, Reading, conclusion, read
+from fabench.analysis.experiment import Agreement, Difference, Measure, Reading, beside, conclusion, read
 from fabench.cli._console import notes, safe
 from fabench.cli._options import Results, overrides
 from fabench.codec import DecodeError, decode, encode
@@ -123,7 +123,8 @@ def _lines(experiment: Experiment, found: Reading) -> list[str]:
         ]
     if found.agreement is not None:
         lines += ["", _agreement(found.agreement)]
-    return [*lines, "", conclusion(found)]
+    compared = beside(experiment, found)
+    return [*lines, "", conclusion(found), *([] if compared is None else [compared])]
 
 
 def _arms(measure: Measure) -> list[str]:

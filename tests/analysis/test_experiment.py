@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fabench.accuracy import StereoErrors
-from fabench.analysis.experiment import conclusion, mean_interval, read
+from fabench.analysis.experiment import beside, conclusion, mean_interval, read
 from fabench.environment import collect
 from fabench.trials import (
     ARMS,
@@ -21,6 +21,7 @@ from fabench.trials import (
     MotorcycleProtocol,
     MotorcycleTrial,
     PixelErrors,
+    StereoReference,
     missing,
 )
 
@@ -151,3 +152,32 @@ def test_agreement_counts_answers_that_only_one_arm_got_right() -> None:
     assert found is not None
     assert (found.seeds, found.answers, found.differing) == (2, 2000, 3)
     assert math.isclose(found.loss_difference, 0.25)
+
+
+def test_arms_stand_beside_what_learns_nothing() -> None:
+    def errors(epe: float) -> PixelErrors:
+        return PixelErrors(10, StereoErrors(epe, 0.5, 0.5))
+
+    starts = {"none": 9.0, "factorized": 5.0, "dot_product": 6.9}  # the last one's interval reaches past 7
+    trials = tuple(
+        MotorcycleTrial(arm, seed, 100, 10, errors(start + 0.1 * seed), errors(1.0), (1.0,), 1.0)
+        for seed in range(3)
+        for arm, start in starts.items()
+    )
+    references = (
+        StereoReference("sgbm", "untrained", 0.75, None, errors(0.5)),
+        StereoReference("constant", "20 px", 1.0, errors(7.0), errors(7.0)),
+    )
+    experiment = MotorcycleExperiment(MotorcycleProtocol(seeds=3), ENVIRONMENT, references, trials)
+    said = beside(experiment, read(experiment))
+    assert said is not None
+    assert "sgbm is 0.500 px off on the 75.0 % of the pixels that it answers" in said
+    assert said.endswith("constant is 7.000 px off on all of them, and shown to be better: factorized.")
+    without = replace(experiment, trials=tuple(trial for trial in trials if trial.arm != "dot_product"))
+    assert beside(without, read(without)) is None
+    worse = replace(experiment, references=(replace(references[1], all=errors(1.0)),))
+    assert (
+        beside(worse, read(worse))
+        == "Without learning, constant is 1.000 px off on all of them, and no arm is shown to be better."
+    )
+    assert beside(digits({"none": [50, 50]}), read(digits({"none": [50, 50]}))) is None
