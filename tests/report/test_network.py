@@ -204,6 +204,30 @@ def test_ratios_stand_in_bars_table_and_headline(built: Report) -> None:
     assert [bar.above for group in charts(built)[0].groups for bar in group.bars].count(shown.partition(" ")[0]) == 1
 
 
+def test_what_the_blocks_take_at_least_is_arithmetic(built: Report) -> None:
+    found = table(built, "network-overheads")
+    row = next(row for row in found.rows if row[1:4] == ("480 × 640", "all 7 positions", "dot_product"))
+    case = next(
+        one.cell.case
+        for one in RECORDS
+        if one.cell.case.space == "480x640" and one.cell.case.positions == "all" and one.time_order == 2
+    )
+    place = [one.title for one in found.columns].index("blocks at least, predicted")
+    assert row[place] == position_cost.of_network(case, 2, 2).working_bytes and row[place + 1] == 4 * (120 * 160) ** 2
+
+
+def test_a_pooled_block_that_did_not_fit_is_not_the_plain_one() -> None:
+    def pooled(record: Record) -> Record:
+        return (
+            replace(record, cell=replace(record.cell, case=replace(record.cell.case, pool=2)))
+            if record.status != "ok"
+            else record
+        )
+
+    found = drawing(compose(read_all([pooled(record) for record in made.records()])), "detection")
+    assert not any(place.quadratic_missing for place in found.places)
+
+
 def test_what_is_predicted_is_called_so(built: Report) -> None:
     predicted = [one.title for one in table(built, "network-positions-detection").columns if one.kind in ("decimal", "mac")]
     assert len(predicted) == 5 and all(title.endswith(", predicted") for title in predicted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from fabench import position_cost
 from fabench.analysis.network import NetworkCell, Overhead, Setting
 from fabench.places import POSITIONS, parse
 from fabench.report import words
@@ -19,7 +20,7 @@ _MOST_SHOWN, _MOST_GROUPS = 4, 9
 _WHOLE = (
     Column("network"), Column("input"), Column("positions"), Column("implementation"), Column("status", "status"), Column("time", "duration"),
     Column("without attention", "duration"), Column("over none", "ratio"), Column("more", "duration"), Column("blocks alone, together", "duration"),
-    Column("peak memory", "bytes"), Column("more than none", "bytes"), Column("largest map, predicted", "decimal"), Column("at"), Column("setting"),
+    Column("peak memory", "bytes"), Column("more than none", "bytes"), Column("blocks at least, predicted", "bytes"), Column("largest map, predicted", "decimal"), Column("at"), Column("setting"),
 )  # fmt: skip
 _ALONE = (
     Column("network"), Column("position"), Column("input"), Column("implementation"), Column("n", "count"), Column("status", "status"), Column("time", "duration"),
@@ -174,13 +175,25 @@ def _tables(readings: Readings) -> list[Block]:
         found = overheads.get(id(cell))
         bare = None if found is None or found.without is None else _time(found.without)
         more = (None,) * 3 if found is None else (found.span or found.ratio, found.added_s, found.blocks_s)
-        figures_ = (_time(cell), bare, *more, cell.memory_bytes, None if found is None else found.added_bytes, size, place)
+        figures_ = (
+            _time(cell),
+            bare,
+            *more,
+            cell.memory_bytes,
+            None if found is None else found.added_bytes,
+            _least(readings, cell),
+            size,
+            place,
+        )
         called = f"{NAMES[network]}, {cell.case.backbone}"
         chosen = choice(network, str(cell.case.positions))
         whole.append((called, image(cell.image), chosen, name, _status(cell), *figures_, setting(cell.setting)))
     blocks: list[Block] = []
     if whole:
-        note = "Blocks alone, together: each block's own time, times how often a call passes there; it need not equal what the network's time grew by."
+        note = (
+            "Blocks alone, together: each block's own time, times how often a call passes there; it need not equal what the network's time grew "
+            "by. Blocks at least: what they hold at the call's peak; the network may reach its own peak elsewhere."
+        )
         blocks.append(Table("network-overheads", "Whole networks, with and without attention", _WHOLE, whole, note))
     if alone:
         note = "Map: predicted, where the implementation holds one; an eager dot product holds two of them at its peak."
@@ -188,8 +201,13 @@ def _tables(readings: Readings) -> list[Block]:
     return blocks
 
 
+def _least(readings: Readings, cell: NetworkCell) -> int | None:
+    """What the blocks of a network take at least at the call's peak, by arithmetic."""
+    return position_cost.of_network(cell.case, *readings.orders[cell.implementation]).working_bytes or None
+
+
 def _main(readings: Readings, network: str) -> list[Overhead]:
-    """What the headline is about: the largest input, most positions, of the setting that comes first; the plainest of each family."""
+    """What the headline is about: the largest input, most positions, of the setting that comes first; the plainest of each kind."""
     found = [one for one in readings.networks.overheads if one.cell.case.network == network]
     if not found:
         return []
@@ -204,7 +222,7 @@ def _main(readings: Readings, network: str) -> list[Overhead]:
     best = sorted(
         (one for one in alike if rank(one) == top and one.cell.case.positions == places), key=lambda one: one.cell.attention[1:]
     )
-    by_family = {one.cell.family: one for one in reversed(best)}
+    by_family = {(one.cell.family, one.cell.holds_map): one for one in reversed(best)}
     return sorted(by_family.values(), key=lambda one: (one.ratio is None, one.cell.family != "linear"))
 
 

@@ -73,7 +73,7 @@ def _drawing(readings: Readings, network: str, cells: Sequence[NetworkCell]) -> 
     places = []
     for cost in costs:
         here = [cell for cell in cells if not cell.bare and cost.position in parse(network, str(cell.case.positions))]
-        at_size = [cell for cell in here if not cell.whole and cell.image == size and cell.time is None]
+        at_size = [cell for cell in here if not cell.whole and cell.image == size and cell.case.pool == 1 and cell.time is None]
         missing = {cell.family: short(cell.missing) for cell in at_size if cell.family == "linear" or cell.holds_map}
         blocks = tuple(one for key, one in series.items() if key is not None and any(cell.attention == key for cell in here))
         places.append(Place(cost, blocks, missing.get("quadratic", ""), missing.get("linear", "")))
