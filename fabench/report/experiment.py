@@ -84,8 +84,9 @@ def _headline(found: Reading) -> str:
         return f"{found.name}: {len(found.seeds)} of {found.planned} seeds are complete, too few for an interval."
     measure, one = planned
     kind = _kinds(measure)[1]
+    early = f"After {len(found.seeds)} of {found.planned} seeds: " if found.lacking else ""
     return words.plain(
-        f"{_SHORT[measure.key]}, {one.first} less {one.second}: {words.show_estimate(one.mean, kind)}, {_verdict(one, measure)}."
+        f"{early}{_SHORT[measure.key]}, {one.first} less {one.second}: {words.show_estimate(one.mean, kind)}, {_verdict(one, measure)}."
     )
 
 

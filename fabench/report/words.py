@@ -120,9 +120,9 @@ def show(value: Value, kind: str) -> str:
 
 
 def interval(value: Estimate, kind: str) -> str:
-    """The two ends; a unit that both share is written once: `1.20–1.31 ms`; `−0.31 to +0.02 px` where there are signs."""
+    """The two ends; a unit that both share is written once: `1.20–1.31 ms`; `−0.31 to +0.02 px` where there is a sign."""
     low, high = show(value.low, kind), show(value.high, kind)
-    between = " to " if kind in _SIGNED else DASH
+    between = " to " if kind in _SIGNED or low.startswith("-") else DASH
     head, _, unit = low.partition(" ")
     if unit and high.endswith(" " + unit):
         return f"{head}{between}{high}"

@@ -168,6 +168,12 @@ def test_an_experiment_that_has_hardly_begun_has_a_page_too(seeds: int, tmp_path
     assert write_experiment_report(begun, tmp_path, "x", ["html", "markdown", "json", "csv", "figures"])
 
 
+def test_what_is_not_complete_says_so_in_the_headline() -> None:
+    assert experiment_report(digits({"factorized": (30, 31)}, planned=5)).headline.startswith(
+        "After 2 of 5 seeds: Accuracy, factorized less"
+    )
+
+
 def test_every_format_has_the_trials_and_the_figures(tmp_path: Path) -> None:
     files = {path.suffix: path for path in write_experiment_report(DIGITS, tmp_path, "x", ["csv", "json", "html", "markdown"])}
     rows = list(csv.DictReader(files[".csv"].read_text(encoding="utf-8").splitlines()))

@@ -118,7 +118,7 @@
   const span = (low, high, kind) => {
     const a = scalar(low, kind), b = scalar(high, kind), cut = a.indexOf(" ");
     const unit = cut < 0 ? "" : a.slice(cut);
-    const between = kind === "points" || kind === "pixels_apart" ? " to " : DASH;
+    const between = kind === "points" || kind === "pixels_apart" || a.startsWith("-") ? " to " : DASH;
     return unit && b.endsWith(unit) ? a.slice(0, cut) + between + b : a + between + b;
   };
 
