@@ -147,7 +147,7 @@ def excess(case: Case, orders: tuple[int, int], flop: int | None, time_s: float,
     """
     known = None if case.scope == "network" else _cost(case, *orders)
     product = facts.product(case.dtype, case.scope)
-    reached = share(flop or (known and known.flop), time_s)
+    reached = share(flop or (None if known is None else known.flop), time_s)
     if product is not None and reached is not None and reached > TOLERANCE * product.per_s:
         return f"{reached / product.per_s:.0%} of {product.source} matrix-product peak"
     if known is None:

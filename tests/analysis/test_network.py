@@ -7,10 +7,13 @@ import pytest
 
 from fabench import position_cost, positions
 from fabench.analysis.frame import tidy
+from fabench.analysis.ledger import lines_of
 from fabench.analysis.network import NetworkCell, Networks, networks
+from fabench.analysis.physics import excess, facts_of, spared_share
 from fabench.analysis.published import DETECTION, STEREO, retuning_share
+from fabench.analysis.settings import settings
 from fabench.positions import Attention
-from fabench.schema import Record
+from fabench.schema import Ledger, Record
 from tests import synthetic
 from tests.report import networks as made
 
@@ -141,3 +144,29 @@ def test_the_papers_places_exist() -> None:
     names = {one.positions for one in DETECTION}
     assert all(positions.written("detection", positions.parse("detection", name)) == name for name in names)
     assert position_cost.table("stereo", "layer4", Attention(), 256, 512)
+
+
+def test_networks_share_a_setting_only_where_they_may_be_compared_over_n() -> None:
+    cells = [record.cell for record in DETECTION_RECORDS if record.cell.case.scope == "network"]
+    named = settings(cells)
+    keys = [(cell.case.positions, cell.implementation == "none") for cell in cells]
+    assert len(set(named)) == len(set(keys)) == 4
+    assert all(
+        f"network · detection · resnet50 · {cell.case.positions} · fp32 · fwd · b=1" in name
+        for cell, name in zip(cells, named, strict=True)
+    )
+
+
+def test_only_counted_products_make_a_networks_time_impossible() -> None:
+    case, facts = DETECTION_RECORDS[1].cell.case, facts_of([synthetic.environment()], "cpu")
+    assert case.scope == "network"
+    assert excess(case, (1, 1), None, 1e-9, True, facts) == "" and spared_share(case, (1, 1), 1.0, facts) is None
+    assert "matrix-product peak" in excess(case, (1, 1), 10**12, 1.0, True, facts)
+    assert excess(case, (1, 1), 10**10, 1.0, True, facts) == ""
+
+
+def test_a_whole_network_has_no_ledger_of_its_shape() -> None:
+    for record in DETECTION_RECORDS[1:3]:
+        assert record.memory is not None
+        book = Ledger(2**20, 0, 0, 2**10, None, 2**20, 0)
+        assert lines_of(replace(record, memory=replace(record.memory, ledger=book))) is None
