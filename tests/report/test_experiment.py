@@ -187,6 +187,11 @@ def test_every_format_has_the_trials_and_the_figures(tmp_path: Path) -> None:
         assert show(planned, "points") in text and "learning" in text and "code" in text
 
 
+def test_a_page_promises_no_records_that_it_does_not_have(tmp_path: Path) -> None:
+    page = write_experiment_report(DIGITS, tmp_path, "x", ["html"])[0].read_text(encoding="utf-8")
+    assert "Written by fabench" in page and "reads it back" not in page
+
+
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     made = replace(motorcycle(), environment=hostile.environment(), label=hostile.SCRIPT)
     made = replace(made, references=tuple(replace(one, name=hostile.TEXTS[1], what=hostile.TEXTS[3]) for one in made.references))

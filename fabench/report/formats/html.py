@@ -16,7 +16,7 @@ __all__ = ["read", "write"]
 
 def write(report: Report, bundle: Bundle, stem: Path) -> list[Path]:
     """`stem.html`."""
-    page = document(report, embed(bundle.records, bundle.environments))
+    page = document(report, embed(bundle.records, bundle.environments), readable=bool(bundle.records))
     return [save(with_ending(stem, ".html"), page)]
 
 

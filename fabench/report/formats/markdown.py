@@ -20,6 +20,8 @@ _SPECIAL = re.compile(r"[\\`*{}\[\]#|!~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 _OPENING = re.compile(r"^(\s*)(?:([-+=])|(\d+)([.)])(?=\s|$))")
 _CHARTS = ("overview", "heads")
+# Sections whose drawings are said by their tables alone.
+_WHOLE = ("network", "network-cost")
 
 
 def write(report: Report, bundle: Bundle, stem: Path) -> list[Path]:
@@ -61,7 +63,7 @@ def _section(section: Section) -> str:
 
 def _block(block: Block, section: str) -> str:
     if isinstance(block, Table):
-        most = _MOST_CELLS if block.id == "cells" else _MOST_ROWS
+        most = _MOST_CELLS if block.id == "cells" or section in _WHOLE else _MOST_ROWS
         total = max(len(block.rows), block.total_rows or 0)
         more = f"\n\n*{min(most, len(block.rows)):,} of {total:,} rows.*" if total > most else ""
         note = f"\n\n{escape(block.note)}" if block.note else ""

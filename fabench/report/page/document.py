@@ -15,9 +15,11 @@ from fabench.report.style import PALETTE
 
 __all__ = ["document"]
 
+_READ_BACK = " The records are inside this file: fabench reads it back."
 
-def document(report: Report, data: str) -> str:
-    """The page. `data` is the element that `data.embed` made."""
+
+def document(report: Report, data: str, readable: bool = True) -> str:
+    """The page. `data` is the element that `data.embed` made; `readable`: there are records in it, which the page says."""
     style, script = _style(), _resource("page.js")
     tables = [block for part in report.sections for block in part.blocks if isinstance(block, Table)]
     body = element(
@@ -26,7 +28,7 @@ def document(report: Report, data: str) -> str:
         _navigation(report),
         _header(report),
         element("main", *(section(part) for part in report.sections), id="main"),
-        element("footer", f"Written by fabench {__version__}. The records are inside this file: fabench reads it back."),
+        element("footer", f"Written by fabench {__version__}." + (_READ_BACK if readable else "")),
         Markup(f"\n<script>{script}</script>\n"),
         all_packed(tables),
         Markup(data),

@@ -86,7 +86,8 @@ def section(readings: Readings) -> Section | None:
     rest = sentences(readings)[2:]
     if rest:
         blocks.append(Text(rest, bullets=True))
-    return Section("overview", "At a glance", "", tuple(block for block in blocks if not _empty(block)))
+    title = "Attention over n" if readings.networks.cells else "At a glance"
+    return Section("overview", title, "", tuple(block for block in blocks if not _empty(block)))
 
 
 def _empty(block: Block) -> bool:
