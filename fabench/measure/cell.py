@@ -24,6 +24,7 @@ from fabench.units import format_bytes
 
 __all__ = ["Timer", "run"]
 
+_NO_KERNEL = "not implemented for '"  # torch's words for an operator of the network that does not come in the case's dtype
 Timer: TypeAlias = Callable[[Device, Work, Measure, timing.FirstCall, Callable[[str], None]], tuple[Timing, Telemetry]]
 
 
@@ -121,10 +122,12 @@ def _measure(
     if cell.case.scope == "network":
         try:
             measured = network.build(cell.case, cell.implementation, given)
-        except UsageError as error:
-            so_far.end(Status.UNSUPPORTED, str(error))
+            first, first_delta = _network_checked(so_far, measured, facts, device, phases), None
+        except (UsageError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and _NO_KERNEL not in str(error):
+                raise
+            so_far.end(Status.UNSUPPORTED, " ".join(str(error).split()))
             return
-        first, first_delta = _network_checked(so_far, measured, facts, device, phases), None
     else:
         assert implementation is not None
         measured = subject.build(cell.case, implementation, cell.device, given)

@@ -111,13 +111,17 @@ class Grid:
         network, words, scope = values["network"], values["positions"], values["scope"]
         if scope == "core":
             raise ValueError("scope is core, but the parts of a network are modules")
+        try:
+            chosen = positions.parse(network, words)
+        except UsageError as error:
+            raise ValueError(f"positions: {error}") from None
         attention = positions.Attention(WITHOUT, values["heads"] * values["d_k"], values["heads"], values["pool"])
         height, width = (int(side) for side in space.split("x"))
         given = {name: values[name] for name in ("batch", "dtype", "mode")}
         if scope == "network":
             return [positions.network_case(network, words, attention, height, width, backbone=values["backbone"], **given)]
         positions.network_case(network, words, attention, height, width)  # which refuses an image that the network can't get
-        return [positions.case(one, attention, height, width, **given) for one in positions.parse(network, words)]
+        return [positions.case(one, attention, height, width, **given) for one in chosen]
 
     def _share(self, axis: Axis, held: str, total: int, divisor: str, parts: int) -> int:
         if total % parts:
