@@ -111,7 +111,7 @@ class Watch:
         self._see(_SAVED, self.saved, tensor)
         return tensor
 
-    def _forward(self) -> torch.Tensor:
+    def _forward(self) -> Any:
         if not torch.is_grad_enabled():
             return self.subject.forward()
         if self.opaque:

@@ -120,7 +120,8 @@ def build(case: Case, implementation: str, inputs: Inputs) -> NetworkSubject:
     assert case.positions is not None and case.backbone is not None
     if case.network == "detection":
         network = detection.build(case.positions, attention, backbone=case.backbone, input_size=(height, width), **options)
-        sampler: Any = network.roi_heads.fg_bg_sampler
+        heads: Any = network.roi_heads
+        sampler = heads.fg_bg_sampler
         sampler.positive_fraction = OBJECTS / sampler.batch_size_per_image
     else:
         network = stereo.build(

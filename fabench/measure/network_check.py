@@ -18,6 +18,7 @@ microseconds for each of a few thousand operators.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -158,4 +159,4 @@ def _size_of_logits(passed: _Passed, function: str) -> float:
 
 
 def _root_mean_square(x: torch.Tensor) -> float:
-    return float(torch.linalg.vector_norm(x, dtype=torch.float64)) / x.numel() ** 0.5
+    return float(torch.linalg.vector_norm(x, dtype=torch.float64)) / math.sqrt(x.numel())

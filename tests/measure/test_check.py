@@ -32,5 +32,6 @@ def test_a_check_takes_no_more_than_was_foreseen(name: str, case: Case) -> None:
         result = check.compute(checked, gradient)
         assert check.compare(checked, result, gradient, function, rows).passed
 
+    assert facts.time_order is not None and facts.memory_order is not None
     foreseen = cost.of(case, facts.time_order, facts.memory_order).check_bytes
     assert 0.3 * foreseen < load("cpu").peak(run).delta_bytes <= foreseen

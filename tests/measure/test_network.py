@@ -23,9 +23,9 @@ IMAGE = (64, 96)
 
 def case_of(task: str, words: str, mode: str = "fwd", **options: Any) -> Case:
     batch = 2 if (task, mode) == ("stereo", "fwd_bwd") else 1  # batch norm needs two values of a channel
-    given = {name: options.pop(name) for name in ("heads", "d_k", "pool") if name in options}
+    given: dict[str, Any] = {"d_k": 16} | {name: options.pop(name) for name in ("heads", "d_k", "pool") if name in options}
     size = PAIR if task == "stereo" else IMAGE
-    return network_case(task, words, Attention(**({"d_k": 16} | given)), *size, batch=batch, mode=mode, **options)
+    return network_case(task, words, Attention(**given), *size, batch=batch, mode=mode, **options)
 
 
 def run(implementation: str, case: Case, measure: Measure = QUICK) -> Record:

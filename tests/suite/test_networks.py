@@ -1,5 +1,7 @@
 """Networks on the axes of a suite: whole and block by block, none just once, what is refused, and what a plan says of memory."""
 
+from typing import Any
+
 import pytest
 
 from fabench import positions
@@ -23,7 +25,7 @@ def suite(text: bytes = TEXT, where: str | None = None, **overrides: str) -> Sui
     return parse(text, "x", {key.replace("__", "."): value for key, value in overrides.items()}, where)
 
 
-def planned(**overrides: str) -> list[str]:
+def planned(**overrides: Any) -> list[str]:
     return [item.cell.id for item in suite(**overrides).plan("cpu")]
 
 
@@ -77,7 +79,7 @@ def test_filters_know_networks() -> None:
         ({"implementation": "none", "positions": "fpn"}, "asks for no cell"),
     ],
 )
-def test_what_is_refused(overrides: dict[str, str], words: str) -> None:
+def test_what_is_refused(overrides: dict[str, Any], words: str) -> None:
     with pytest.raises(SuiteError) as refused:
         suite(**overrides)
     assert words in str(refused.value)
