@@ -75,14 +75,19 @@ class Side:
         self._phase = "start"
         self._kills: Mapping[str, int] = {}
 
+    def spawn(self) -> None:
+        """Starts the process and does not wait. Raises WorkerError where it can't be run."""
+        try:
+            self._server.spawn()
+        except WorkerError as error:
+            raise WorkerError(f"{self.name}: {error}") from None
+
     def start(self) -> Mapping[str, Any]:
-        """Starts the process. Raises WorkerError where it is not the checkout's own fabench that answers."""
+        """Waits for the process that `spawn` started. Raises WorkerError where it is not the checkout's own fabench that answers."""
         try:
             facts = self._server.start()
         except WorkerError as error:
             raise WorkerError(f"{self.name}: {error}") from None
-        except OSError as error:
-            raise WorkerError(f"{self.name}: its interpreter does not run: {error.strerror}") from None
         package = facts.get("package")
         if package is None:
             raise WorkerError(f"{self.name}'s fabench is too old to be paired: it does not say where it runs from")

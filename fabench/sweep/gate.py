@@ -90,6 +90,8 @@ def _pair(
     base, head = sides()
     try:
         try:
+            for side in (base, head):  # both import torch at once
+                side.spawn()
             for side in (base, head):
                 side.start()
         except WorkerError as error:

@@ -53,19 +53,30 @@ class ForkServer:
         self._log: IO[bytes] | None = None
         self._buffer = b""
         self._child: int | None = None
+        self._spawned = False
 
-    def start(self) -> Mapping[str, Any]:
-        """Starts the server and waits until it has imported torch."""
+    def spawn(self) -> None:
+        """Starts the server, which takes seconds to import torch; `start` waits for it. Raises WorkerError where it can't be run."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         environment = os.environ | self._settings | {"FABENCH_PARENT": str(os.getpid())}
         if self._tree is not None:
             environment["PYTHONPATH"] = str(self._tree)
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-            env=environment, cwd=self._tree, start_new_session=True,
-        )  # fmt: skip
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+                env=environment, cwd=self._tree, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise WorkerError(f"its interpreter does not run: {error.strerror}") from None
         self._buffer = b""
+        self._spawned = True
+
+    def start(self) -> Mapping[str, Any]:
+        """Starts the server unless that was done, and waits until it has imported torch. Raises WorkerError where it does not."""
+        if not self._spawned:
+            self.spawn()
+        self._spawned = False
         for message in self.messages(time.monotonic() + _START_TIMEOUT_S):
             if message.get("event") == "ready":
                 return message

@@ -128,6 +128,8 @@ def _launch(
         sides = [Side(name, tree, measure, command=variant.command) for name in ("base", "head")]
         try:
             for side in sides:
+                side.spawn()
+            for side in sides:
                 side.start()
             yield from _cells(cells, measure, sides, variant, pair, order)
         finally:
