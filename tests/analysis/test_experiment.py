@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy import stats
 from fabench.accuracy import StereoErrors
 from fabench.analysis.experiment import beside, conclusion, mean_interval, read
 from fabench.environment import collect
+from fabench.trialfile import path_of, read_experiment
 from fabench.trials import (
     ARMS,
     DigitsExperiment,
@@ -181,3 +183,23 @@ def test_arms_stand_beside_what_learns_nothing() -> None:
         == "Without learning, constant is 1.000 px off on all of them, and no arm is shown to be better."
     )
     assert beside(digits({"none": [50, 50]}), read(digits({"none": [50, 50]}))) is None
+
+
+@pytest.mark.parametrize(("name", "protocol"), [("digits", DigitsProtocol()), ("motorcycle", MotorcycleProtocol())])
+def test_the_stored_experiments_are_whole_and_follow_the_protocol_that_the_code_states(
+    name: str, protocol: DigitsProtocol | MotorcycleProtocol
+) -> None:
+    stored = read_experiment(path_of(Path(__file__).parents[2] / "results", name), name)
+    assert stored is not None
+    assert stored.protocol == protocol
+    assert not missing(stored)
+    assert stored.environment.packages["torch"] is not None
+    counts = {trial.block_parameters for trial in stored.trials if trial.arm != "none"}
+    assert len(counts) == 1  # of arms with a block, equally many in each
+    first = {
+        trial.arm: trial.losses[0] if isinstance(trial, MotorcycleTrial) else 0.0 for trial in stored.trials if trial.seed == 0
+    }
+    assert max(first.values()) - min(first.values()) < 0.1  # arms of one seed begin as one function
+    reading = read(stored)
+    assert reading.lacking == 0
+    assert "Only" not in conclusion(reading)

@@ -174,7 +174,7 @@ def test_the_code_hash_is_of_what_decides(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_killed_and_started_again_it_is_the_same_document(tmp_path: Path) -> None:
-    """The real process, whose parent is killed without warning after its second trial; what both parts made, made once more at a stretch."""
+    """The real process, whose parent is killed without warning after its second trial; one trial of each part, made once more."""
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     from fabench.experiment import digits
 
@@ -196,7 +196,7 @@ def test_killed_and_started_again_it_is_the_same_document(tmp_path: Path) -> Non
     assert isinstance(whole, DigitsExperiment) and not missing(whole)
     assert whole.trials[: len(torn.trials)] == torn.trials
     threads = torch.get_num_threads()
-    for trial in whole.trials:
+    for trial in (whole.trials[1], whole.trials[-1]):  # one of each part
         made = digits.trial(trial.arm, trial.seed, whole.protocol)
         assert replace(made, seconds=0.0) == replace(trial, seconds=0.0)
     torch.set_num_threads(threads)
