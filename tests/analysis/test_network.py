@@ -163,6 +163,9 @@ def test_only_counted_products_make_a_networks_time_impossible() -> None:
     assert excess(case, (1, 1), None, 1e-9, True, facts) == "" and spared_share(case, (1, 1), 1.0, facts) is None
     assert "matrix-product peak" in excess(case, (1, 1), 10**12, 1.0, True, facts)
     assert excess(case, (1, 1), 10**10, 1.0, True, facts) == ""
+    product = facts.products["float32"].per_s
+    assert excess(case, (1, 1), int(4.1 * product), 1.0, True, facts) == "", "Winograd needs a quarter of the counted products"
+    assert "430% of" in excess(case, (1, 1), int(4.3 * product), 1.0, True, facts)
 
 
 def test_a_whole_network_has_no_ledger_of_its_shape() -> None:
