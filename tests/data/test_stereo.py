@@ -183,7 +183,9 @@ def test_masks_of_occluded_pixels_come_where_they_are_asked_for(tmp_path: Path) 
     mask = np.zeros((H, W), np.uint8)
     mask[3, 7], mask[4, 8] = 255, 128  # 128: known, but hidden from the right camera
     write_image(path, mask)
-    np.testing.assert_array_equal(np.argwhere(middlebury.find(tmp_path, non_occluded=True)[0].visible), [[3, 7]])
+    visible = middlebury.find(tmp_path, non_occluded=True)[0].visible
+    assert visible is not None
+    np.testing.assert_array_equal(np.argwhere(visible), [[3, 7]])
     write_image(path, mask + np.uint8(1))
     with pytest.raises(DataError, match=r"mask0nocc\.png is no mask of Middlebury's: its values are 0, 128 and 255"):
         middlebury.find(tmp_path, non_occluded=True)[0]
