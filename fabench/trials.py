@@ -142,7 +142,7 @@ class MotorcycleProtocol:
     crop_width: int = 96
     shift: int = 4
     batch: int = 2
-    steps: int = 600
+    steps: int = 160
     learning_rate: float = 1e-3
     d_k: int = 64
     heads: int = 1
