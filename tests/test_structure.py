@@ -10,7 +10,23 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fabench"
 
 # Each room with the rooms of this project it may import, lowest floor first.
-WORDS = ["errors", "units", "linux", "codec", "sheet", "places", "case", "measured", "median", "schema", "paired", "accuracy", "trials", "recipe", "positions"]
+WORDS = [
+    "errors",
+    "units",
+    "linux",
+    "codec",
+    "sheet",
+    "places",
+    "case",
+    "measured",
+    "median",
+    "schema",
+    "paired",
+    "accuracy",
+    "trials",
+    "recipe",
+    "positions",
+]
 QUESTION = [
     "catalogue",
     "sources",
