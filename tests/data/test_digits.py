@@ -28,7 +28,9 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"no gzip", gzip.compress(b"1,2,x\n"), gzip.compress(b"1,2,3\n"), gzip.compress(b"1,2\n" * 9)[:-9]]
+    "data",
+    [b"", b"no gzip", gzip.compress(b"1,2,x\n"), gzip.compress(b"1,2,3\n"), gzip.compress(b"1,2\n" * 9)[:-9]],
+    ids=["empty", "no gzip", "no number", "too few", "cut"],
 )
 def test_a_broken_file_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes) -> None:
     class Package:
