@@ -289,7 +289,12 @@ def test_a_measuring_side_that_does_not_start_fails_the_cell(place: pytest.Pytes
 def test_an_interruption_ends_the_measuring_side_and_keeps_what_is_done(place: pytest.Pytester) -> None:
     suite(place, [64, 70])
     command = [sys.executable, "-m", "pytest", *PLUGIN, "suites/ci.toml", "--junitxml=cells.xml"]
-    with subprocess.Popen(command, cwd=place.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # a child of a background job would ignore it
+    try:
+        process = subprocess.Popen(command, cwd=place.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         deadline = time.monotonic() + 60
         while not (place.path / "hanging").exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
