@@ -5,7 +5,6 @@ Read without torch; what only the measuring side knows (devices, torch's build) 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -18,11 +17,11 @@ from typing import Any
 from fabench import __version__
 from fabench.host import available_bytes, facts
 from fabench.schema import Environment, Measure
+from fabench.sources import measurement_hash
 
 __all__ = [
     "available_bytes",
     "child_settings",
-    "code_hash",
     "collect",
     "default_threads",
     "differences",
@@ -33,19 +32,6 @@ __all__ = [
 
 _PACKAGES = ("torch", "triton", "numpy", "pandas", "scipy", "matplotlib", "nvidia-ml-py")
 _HERE = Path(__file__).parent
-_MEASURING = (
-    "attention",
-    "models",
-    "devices",
-    "measure",
-    "case.py",
-    "schema.py",
-    "measured.py",
-    "median.py",
-    "codec.py",
-    "catalogue.py",
-    "linux.py",
-)
 # glibc gives every large block back to the kernel by default, and takes page faults for it again at each call: explicit attention then
 # flips between two speeds from process to process. These keep freed memory.
 _RETAIN = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(64 * 2**20)}
@@ -113,16 +99,6 @@ def _packages() -> dict[str, Any]:
     return found
 
 
-def code_hash() -> str:
-    """SHA-256 over the sources that decide a measurement (not those that read or show it)."""
-    digest = hashlib.sha256()
-    for name in _MEASURING:
-        path = _HERE / name
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(file.relative_to(_HERE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
 def _commit() -> str | None:
     """The checkout's commit, with "+" where its files differ; None outside a checkout."""
     if not (_HERE.parent / ".git").exists():
@@ -155,7 +131,7 @@ def collect(
         packages=_packages() | {f"torch.{key}": value for key, value in built.items() if key in ("cuda", "hip", "git", "blas")},
         devices=dict(devices),
         settings=dict(sorted((inherited | dict(settings)).items())),
-        code_hash=code_hash(),
+        code_hash=measurement_hash(_HERE),
         commit=_commit(),
         suite=suite,
         suite_hash=suite_hash,

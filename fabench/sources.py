@@ -1,4 +1,4 @@
-"""Which source files decide what: the hash of an implementation with all that it stands on, and of the harness that measures it.
+"""Which source files decide what: the hash of an implementation with all that it stands on, of the harness that measures it, of both.
 
 Told apart so that a slower cell can be traced: its kernels changed, only the harness did, or nothing but the environment. Read with `ast`
 from any checkout, the one that runs or another, without importing it.
@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["harness_hash", "implementation_hash", "package_of", "program_hash"]
+__all__ = ["harness_hash", "implementation_hash", "measurement_hash", "package_of", "program_hash", "rooms_hash"]
 
 # What computes attention; everything else that a measuring process imports measures it.
 _COMPUTING = ("attention", "kernels")
@@ -27,6 +27,7 @@ _MEASURING = (
     "median.py",
     "codec.py",
     "catalogue.py",
+    "linux.py",
 )
 _CONTRACTS = ("attention/base.py", "attention/reference.py")  # what all implementations are held by
 
@@ -78,8 +79,18 @@ def _bare(tree: ast.Module) -> ast.Module:
 
 def harness_hash(package: Path) -> str:
     """SHA-256 over everything that measures and checks."""
-    files = [package / name for name in _CONTRACTS if (package / name).is_file()]
-    for name in _MEASURING:
+    return rooms_hash(package, (*_CONTRACTS, *_MEASURING))
+
+
+def measurement_hash(package: Path) -> str:
+    """SHA-256 over everything that computes, measures and checks, and nothing that plans, reads or shows."""
+    return rooms_hash(package, (*_COMPUTING, *_MEASURING))
+
+
+def rooms_hash(package: Path, names: Iterable[str]) -> str:
+    """SHA-256 over these files and folders of the package; what a checkout does not have is left out."""
+    files: list[Path] = []
+    for name in names:
         path = package / name
         files += [path] if path.is_file() else path.rglob("*.py")
     return _digest(package, files)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fabench.catalogue import implementations
-from fabench.sources import harness_hash, implementation_hash, program_hash
+from fabench.sources import harness_hash, implementation_hash, measurement_hash, program_hash
 
 PACKAGE = Path(__file__).parent.parent / "fabench"
 
@@ -50,6 +50,20 @@ def test_a_copy_has_the_same_hashes(copy: Path) -> None:
 )
 def test_a_change_is_traced_to_what_stands_on_it(copy: Path, file: str, wanted: set[str]) -> None:
     assert changed(copy, file) == wanted
+
+
+@pytest.mark.parametrize(
+    ("file", "decides"),
+    [
+        ("kernels/factorized/forward.py", True), ("attention/base.py", True), ("places.py", True), ("measure/network.py", True),
+        ("linux.py", True), ("report/words.py", False), ("suite/grid.py", False),
+    ],
+)  # fmt: skip
+def test_what_decides_a_measurement(copy: Path, file: str, decides: bool) -> None:
+    before = measurement_hash(copy)
+    with (copy / file).open("a", encoding="utf-8") as handle:
+        handle.write("\n# changed\n")
+    assert (measurement_hash(copy) != before) is decides
 
 
 def test_a_helper_shared_by_several_changes_each_of_them_and_no_other(copy: Path) -> None:

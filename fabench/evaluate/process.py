@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from fabench.codec import encode
-from fabench.errors import UsageError
+from fabench.errors import FabenchError, UsageError, WorkerError
 
-__all__ = ["device_of", "limit_memory", "no_memory", "pipe_to_parent", "say"]
+__all__ = ["Request", "device_of", "limit_memory", "no_memory", "pipe_to_parent", "say", "served"]
+
+Request: TypeAlias = dict[str, Any]
+
+
+def served(answer: Callable[[Request], None], tell: Callable[..., None], out_of_memory: Callable[[Request], str]) -> None:
+    """Reads the one request and answers it. What the user can mend, and too little memory, is told as {"event": "error", "kind", "text"}.
+
+    `out_of_memory` says what to do then. Every other error is one of ours, and ends the process with its traceback.
+    """
+    request = json.loads(sys.stdin.buffer.read())
+    try:
+        answer(request)
+    except FabenchError as error:
+        tell(event="error", kind=type(error).__name__, text=" ".join(str(error).split()))
+    except (MemoryError, RuntimeError) as error:
+        if not no_memory(error):
+            raise
+        tell(event="error", kind=WorkerError.__name__, text=out_of_memory(request))
 
 
 def pipe_to_parent() -> IO[str]:

@@ -9,14 +9,13 @@ whose kind is an error's class of `fabench.errors`.
 from __future__ import annotations
 
 import importlib
-import json
-import sys
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from fabench.accuracy import FORMATS, Evaluation
-from fabench.errors import FabenchError, UsageError, WorkerError
-from fabench.evaluate.process import device_of, limit_memory, no_memory, pipe_to_parent, say
+from fabench.errors import UsageError
+from fabench.evaluate.process import Request, device_of, limit_memory, pipe_to_parent, say, served
 
 __all__ = ["answer", "main"]
 
@@ -24,21 +23,16 @@ __all__ = ["answer", "main"]
 def main() -> None:
     """One request, then the end."""
     pipe = pipe_to_parent()
-    request = json.loads(sys.stdin.buffer.read())
-    try:
-        say(pipe, event="result", value=answer(request, pipe))
-    except FabenchError as error:
-        say(pipe, event="error", kind=type(error).__name__, text=" ".join(str(error).split()))
-    except (MemoryError, RuntimeError) as error:
-        if not no_memory(error):
-            raise
-        text = (
+
+    def lacking(request: Request) -> str:
+        return (
             f"out of memory with {request['batch']} at a time on {request['device']}; take a smaller --batch or another --device"
         )
-        say(pipe, event="error", kind=WorkerError.__name__, text=text)
+
+    served(lambda request: say(pipe, event="result", value=answer(request, pipe)), partial(say, pipe), lacking)
 
 
-def answer(request: dict[str, Any], pipe: IO[str]) -> Evaluation:
+def answer(request: Request, pipe: IO[str]) -> Evaluation:
     """What the request asks for; progress goes to `pipe`. Raises FabenchError for whatever the user can mend."""
     import torch
 

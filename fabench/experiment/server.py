@@ -7,13 +7,11 @@ are asked for too. Lines, as it goes: {"event": "progress", "arm", "seed", "shar
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import IO, Any
+from functools import partial
+from typing import IO
 
 from fabench.codec import decode
-from fabench.errors import FabenchError, WorkerError
-from fabench.evaluate.process import no_memory, pipe_to_parent, say
+from fabench.evaluate.process import Request, pipe_to_parent, say, served
 from fabench.trials import DigitsProtocol, MotorcycleProtocol
 
 __all__ = ["answer", "main"]
@@ -22,20 +20,14 @@ __all__ = ["answer", "main"]
 def main() -> None:
     """One request, then the end."""
     pipe = pipe_to_parent()
-    request = json.loads(sys.stdin.buffer.read())
-    try:
-        answer(request, pipe)
-        say(pipe, event="done")
-    except FabenchError as error:
-        say(pipe, event="error", kind=type(error).__name__, text=" ".join(str(error).split()))
-    except (MemoryError, RuntimeError) as error:
-        if not no_memory(error):
-            raise
-        text = f"out of memory in the experiment {request['name']}; free some, and start it again: made trials are kept"
-        say(pipe, event="error", kind=WorkerError.__name__, text=text)
+
+    def lacking(request: Request) -> str:
+        return f"out of memory in the experiment {request['name']}; free some, and start it again: made trials are kept"
+
+    served(partial(answer, pipe=pipe), partial(say, pipe), lacking)
 
 
-def answer(request: dict[str, Any], pipe: IO[str]) -> None:
+def answer(request: Request, pipe: IO[str]) -> None:
     """Makes the trials, and tells of each as soon as it is made. Raises FabenchError for whatever the user can mend."""
     for arm, seed in request["wanted"]:
 
@@ -55,6 +47,7 @@ def answer(request: dict[str, Any], pipe: IO[str]) -> None:
                 say(pipe, event="references", value=motorcycle.references(stereo))
                 request["references"] = False
             say(pipe, event="trial", value=motorcycle.trial(arm, seed, stereo, progress))
+    say(pipe, event="done")
 
 
 if __name__ == "__main__":

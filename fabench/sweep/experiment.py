@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from fabench import errors
-from fabench.codec import DecodeError, decode, encode
+from fabench.codec import decode
 from fabench.environment import collect
-from fabench.errors import FabenchError, NotComparable, WorkerError
+from fabench.errors import NotComparable
+from fabench.sources import rooms_hash
+from fabench.sweep.child import messages, understood
 from fabench.trialfile import read_experiment, write_experiment
 from fabench.trials import (
     DigitsExperiment,
@@ -69,7 +64,7 @@ def _names(protocol: Protocol) -> list[str]:
 def _fresh(name: str, protocol: Protocol) -> Experiment:
     """Without trials. In place of a suite's hash its environment has the hash of the code that decides the trials."""
     environment = collect(
-        f"experiment {name}", _code_hash(), (), {"cpu": {"threads": protocol.threads}}, {}, _settings(protocol)
+        f"experiment {name}", rooms_hash(_HERE, _DECIDING), (), {"cpu": {"threads": protocol.threads}}, {}, _settings(protocol)
     )  # fmt: skip
     environment = replace(environment, packages=environment.packages | {package: _version(package) for package in _PACKAGES})
     if isinstance(protocol, DigitsProtocol):
@@ -82,16 +77,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _code_hash() -> str:
-    """SHA-256 over the sources that decide a trial's outcome."""
-    digest = hashlib.sha256()
-    for name in _DECIDING:
-        path = _HERE / name
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(file.relative_to(_HERE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
 
 
 def _settings(protocol: Protocol) -> dict[str, str]:
@@ -109,51 +94,28 @@ def completed(experiment: Experiment, path: Path, progress: Progress) -> Experim
         "name": experiment.name, "protocol": experiment.protocol, "wanted": wanted,
         "references": isinstance(experiment, MotorcycleExperiment) and not experiment.references,
     }  # fmt: skip
-    with (
-        tempfile.TemporaryFile() as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "fabench.experiment.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-            env=os.environ | _settings(experiment.protocol),
-        ) as worker,
-    ):  # fmt: skip
-        assert worker.stdin is not None and worker.stdout is not None
-        try:
-            with contextlib.suppress(BrokenPipeError):  # it has died already, and its standard error says of what
-                worker.stdin.write(encode(request))
-                worker.stdin.close()
-            for line in worker.stdout:
-                grown = _grown(experiment, line, progress)
-                if grown is not experiment:
-                    experiment = grown
-                    write_experiment(path, experiment)
-            code = worker.wait()
-        finally:
-            worker.kill()
-        log.seek(0)
-        said = log.read().decode(errors="replace").strip().splitlines()
-    if code == 0 and not missing(experiment):
+    conversation = messages(
+        "fabench.experiment.server", request, "experiment", settings=_settings(experiment.protocol), advice="start it again to go on"
+    )  # fmt: skip
+    with contextlib.closing(conversation):
+        for message in conversation:
+            if message["event"] == "done" and not missing(experiment):
+                break
+            with understood("experiment", message):
+                grown = _grown(experiment, message, progress)
+            if grown is not experiment:
+                experiment = grown
+                write_experiment(path, experiment)
+    return experiment
+
+
+def _grown(experiment: Experiment, message: dict[str, Any], progress: Progress) -> Experiment:
+    """The experiment with what the message brings."""
+    if message["event"] == "progress":
+        progress(message["arm"], message["seed"], message["share"])
+    if message["event"] in ("progress", "done"):
         return experiment
-    last = said[-1] if said else f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
-    raise WorkerError(f"the experiment ended early: {last[:300]}; start it again to go on")
-
-
-def _grown(experiment: Experiment, line: str, progress: Progress) -> Experiment:
-    """The experiment with what the line brings."""
-    try:
-        message = json.loads(line)
-        event, value = message["event"], message.get("value")
-        if event == "progress":
-            progress(message["arm"], message["seed"], message["share"])
-        if event in ("progress", "done"):
-            return experiment
-        if event in ("trial", "references"):
-            return _with(experiment, event, value)
-        kind, text = getattr(errors, str(message["kind"]), None), str(message["text"])
-    except (ValueError, KeyError, TypeError, DecodeError) as error:
-        raise WorkerError(f"the experimenting process said something else than a trial: {error}") from None
-    if isinstance(kind, type) and issubclass(kind, FabenchError):
-        raise kind(text)
-    raise WorkerError(text)
+    return _with(experiment, message["event"], message["value"])
 
 
 def _with(experiment: Experiment, event: str, value: Any) -> Experiment:

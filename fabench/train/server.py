@@ -12,14 +12,11 @@ below `fabench train`, the processes train together; the first alone writes and 
 
 from __future__ import annotations
 
-import json
 import signal
-import sys
 from types import FrameType
 from typing import Any
 
-from fabench.errors import FabenchError, WorkerError
-from fabench.evaluate.process import device_of, limit_memory, no_memory, pipe_to_parent, say
+from fabench.evaluate.process import Request, device_of, limit_memory, pipe_to_parent, say, served
 
 __all__ = ["main"]
 
@@ -41,19 +38,16 @@ def main() -> None:
         except BrokenPipeError:
             stop.append(signal.SIGPIPE)
 
-    request = json.loads(sys.stdin.buffer.read())
-    try:
-        tell(event="result", value=_answer(request, tell, lambda: bool(stop)))
-    except FabenchError as error:
-        tell(event="error", kind=type(error).__name__, text=" ".join(str(error).split()))
-    except (MemoryError, RuntimeError) as error:
-        if not no_memory(error):
-            raise
-        text = "out of memory; take a smaller --batch, more parts of it (--accumulate), a smaller --crop or another --device"
-        tell(event="error", kind=WorkerError.__name__, text=text)
+    def answer(request: Request) -> None:
+        tell(event="result", value=_trained(request, tell, lambda: bool(stop)))
+
+    def lacking(request: Request) -> str:
+        return "out of memory; take a smaller --batch, more parts of it (--accumulate), a smaller --crop or another --device"
+
+    served(answer, tell, lacking)
 
 
-def _answer(request: dict[str, Any], tell: Any, stopped: Any) -> Any:
+def _trained(request: Request, tell: Any, stopped: Any) -> Any:
     import torch
 
     from fabench.train.group import group_of, joined

@@ -1,12 +1,15 @@
-"""The command as a user runs it: another process, its exit code, and what it prints."""
+"""The command as a user runs it: its exit code, and what it prints. In another process (`fabench`), or in this one, which is quicker (`inside`)."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from fabench.cli.main import run as run_here
 
 TINY = """
 title = "Tiny"
@@ -54,3 +57,33 @@ def fabench(tmp_path: Path) -> Fabench:
         return result
 
     return run
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command in this process ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Inside = Callable[..., Done]
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    """Runs `fabench WORDS` in this process, where it is."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("fabench.cli.main.signal.signal", lambda number, handler: None)
+
+    def call(*words: object, status: int = 0) -> Done:
+        monkeypatch.setattr(sys, "argv", ["fabench", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            run_here()
+        told = capsys.readouterr()
+        assert ended.value.code == status, told.out + told.err
+        assert "Traceback" not in told.err
+        return Done(status, told.out, told.err)
+
+    return call

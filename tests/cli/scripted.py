@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fabench.cli.main import run
+from tests.cli.conftest import Inside
 
 TOP = Path(__file__).parent.parent.parent
 SERVER = """
@@ -95,18 +94,11 @@ def git(folder: Path, *words: str) -> str:
 
 
 @dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True)
 class Checkout:
     """`fabench` runs in it, in this process; its measuring sides are the scripted ones."""
 
     top: Path
-    fabench: Callable[..., Done]
+    fabench: Inside
 
     def behave(self, **how: Any) -> None:
         """What lies in the working tree from now on."""
@@ -153,20 +145,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def checkout(repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Checkout:
+def checkout(repository: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Checkout:
     monkeypatch.chdir(repository)
-    monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("PYTHONPATH", str(repository))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("fabench.cli.main.signal.signal", lambda number, handler: None)
-
-    def call(*words: object, status: int = 0) -> Done:
-        monkeypatch.setattr(sys, "argv", ["fabench", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            run()
-        told = capsys.readouterr()
-        assert ended.value.code == status, told.out + told.err
-        assert "Traceback" not in told.err
-        return Done(status, told.out, told.err)
-
-    return Checkout(repository, call)
+    return Checkout(repository, inside)

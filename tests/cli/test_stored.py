@@ -1,53 +1,30 @@
 """`fabench compare`, `baseline` and `history` as a user runs them on stored results: exit codes, what is printed, what is refused."""
 
 import json
-import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fabench.analysis.launches import Launch
-from fabench.cli.main import run
 from fabench.codec import encode
 from fabench.export import Bundle, load
 from fabench.report import write_report
 from fabench.schema import Status
 from fabench.sheet import KernelSheet, SheetFile
 from tests import synthetic
+from tests.cli.conftest import Inside
 from tests.launched import changed, environment, floor, launches, stored
 from tests.launched import run as records_of
 
 
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-
-Fabench = Callable[..., Done]
-
-
 @pytest.fixture
-def fabench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Fabench:
-    """Runs the command in this process, in a folder of its own."""
+def fabench(inside: Inside, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Inside:
+    """Runs the command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr("fabench.cli.main.signal.signal", lambda number, handler: None)
-
-    def call(*words: object, status: int = 0) -> Done:
-        monkeypatch.setattr(sys, "argv", ["fabench", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            run()
-        told = capsys.readouterr()
-        assert ended.value.code == status, told.out + told.err
-        assert "Traceback" not in told.err
-        return Done(status, told.out, told.err)
-
-    return call
+    return inside
 
 
 def folders(tmp_path: Path, name: str, found: Sequence[Launch]) -> Path:
@@ -55,7 +32,7 @@ def folders(tmp_path: Path, name: str, found: Sequence[Launch]) -> Path:
     return tmp_path / name
 
 
-def test_equal_runs_exit_with_0_and_say_how_little_that_is(fabench: Fabench, tmp_path: Path) -> None:
+def test_equal_runs_exit_with_0_and_say_how_little_that_is(fabench: Inside, tmp_path: Path) -> None:
     base, head = folders(tmp_path, "base", launches(5, seed=1)), folders(tmp_path, "head", launches(5, seed=2, minute=9))
     done = fabench("compare", base, head)
     assert done.out.count("equivalent") >= 3
@@ -64,7 +41,7 @@ def test_equal_runs_exit_with_0_and_say_how_little_that_is(fabench: Fabench, tmp
     assert "measured as a whole before" in done.err
 
 
-def test_slower_exits_with_1_and_json_and_summary_say_the_same(fabench: Fabench, tmp_path: Path) -> None:
+def test_slower_exits_with_1_and_json_and_summary_say_the_same(fabench: Inside, tmp_path: Path) -> None:
     base = folders(tmp_path, "base", launches(5, seed=1))
     head = folders(tmp_path, "head", launches(5, seed=2, minute=9, factors={"sdpa": 1.4}))
     done = fabench("compare", base, head, "--json", "--summary", "s.md", status=1)
@@ -80,7 +57,7 @@ def test_slower_exits_with_1_and_json_and_summary_say_the_same(fabench: Fabench,
     assert fabench("compare", base, head, "--min-effect", "0.6").status == 0
 
 
-def test_junit_and_annotations_say_what_the_exit_code_says(fabench: Fabench, tmp_path: Path) -> None:
+def test_junit_and_annotations_say_what_the_exit_code_says(fabench: Inside, tmp_path: Path) -> None:
     base = folders(tmp_path, "base", launches(5, seed=1))
     head = folders(tmp_path, "head", launches(5, seed=2, minute=9, factors={"sdpa": 1.4}))
     done = fabench("compare", base, head, "--junit", "deep/v.xml", "--annotations", status=1)
@@ -97,7 +74,7 @@ def test_junit_and_annotations_say_what_the_exit_code_says(fabench: Fabench, tmp
     assert fabench("export", "v.json", "-f", "junit").out == Path("deep/v.xml").read_text()
 
 
-def test_undecided_is_a_failed_case_only_when_asked(fabench: Fabench, tmp_path: Path) -> None:
+def test_undecided_is_a_failed_case_only_when_asked(fabench: Inside, tmp_path: Path) -> None:
     (base,), (head,) = (stored(tmp_path / str(seed), launches(1, seed=seed)) for seed in (1, 2))
     for words, status, tag in (((), 0, "skipped"), (("--inconclusive", "fail"), 3, "failure")):
         fabench("compare", base, head, "--junit", "v.xml", *words, status=status)
@@ -106,13 +83,13 @@ def test_undecided_is_a_failed_case_only_when_asked(fabench: Fabench, tmp_path: 
         assert {case[0].tag for case in cells} == {tag}
 
 
-def test_undecided_exits_with_3_only_when_asked(fabench: Fabench, tmp_path: Path) -> None:
+def test_undecided_exits_with_3_only_when_asked(fabench: Inside, tmp_path: Path) -> None:
     (base,), (head,) = (stored(tmp_path / str(seed), launches(1, seed=seed)) for seed in (1, 2))
     assert "5 a side are needed" in fabench("compare", base, head).err
     fabench("compare", base, head, "--inconclusive", "fail", status=3)
 
 
-def test_a_run_that_could_not_measure_exits_with_4(fabench: Fabench, tmp_path: Path) -> None:
+def test_a_run_that_could_not_measure_exits_with_4(fabench: Inside, tmp_path: Path) -> None:
     one, cell = launches(1, seed=1)[0], next(iter(records_of()))
     (base,), (head,) = stored(tmp_path / "a", [one]), stored(tmp_path / "b", [changed(one, cell, status=Status.SKIPPED.value)])
     assert "not measured (head: skipped: for a reason)" in fabench("compare", base, head, status=4).err
@@ -121,7 +98,7 @@ def test_a_run_that_could_not_measure_exits_with_4(fabench: Fabench, tmp_path: P
     fabench("compare", wrong, base)
 
 
-def test_memory_has_its_two_tolerances(fabench: Fabench, tmp_path: Path) -> None:
+def test_memory_has_its_two_tolerances(fabench: Inside, tmp_path: Path) -> None:
     one, cell = launches(1, seed=1)[0], next(iter(records_of()))
     memory = one.records[cell].memory
     assert memory is not None
@@ -133,7 +110,7 @@ def test_memory_has_its_two_tolerances(fabench: Fabench, tmp_path: Path) -> None
     fabench("compare", base, head, "--memory", "7 KiB", status=1)
 
 
-def test_other_environments_are_refused_field_by_field_or_compared_without_time(fabench: Fabench, tmp_path: Path) -> None:
+def test_other_environments_are_refused_field_by_field_or_compared_without_time(fabench: Inside, tmp_path: Path) -> None:
     old = launches(1, seed=1)[0]
     packages, settings = {**old.environment.packages, "torch": "2.14.1"}, {"OMP_NUM_THREADS": "2"}
     new = replace(old, environment=environment(3, packages=packages, settings=settings))
@@ -146,14 +123,14 @@ def test_other_environments_are_refused_field_by_field_or_compared_without_time(
     assert found["left_out"] == ["time", "exponents of time", "accuracy"]
 
 
-def test_what_only_reads_results_may_differ_and_noise_sheets_too(fabench: Fabench, tmp_path: Path) -> None:
+def test_what_only_reads_results_may_differ_and_noise_sheets_too(fabench: Inside, tmp_path: Path) -> None:
     old = launches(1, seed=1)[0]
     other = environment(3, packages={**old.environment.packages, "pandas": "9"}, devices=floor(0.3), code_hash="f" * 16)
     (base,), (head,) = stored(tmp_path / "a", [old]), stored(tmp_path / "b", [replace(old, environment=other)])
     assert "bounds are the noise sheet's" in fabench("compare", base, head).err
 
 
-def test_runs_of_different_code_are_no_launches_of_one_side(fabench: Fabench, tmp_path: Path) -> None:
+def test_runs_of_different_code_are_no_launches_of_one_side(fabench: Inside, tmp_path: Path) -> None:
     old, new = launches(2, seed=1)
     mixed = folders(tmp_path, "a", [old, replace(new, environment=environment(1, code_hash="f" * 16))])
     done = fabench("compare", mixed, mixed, status=5)
@@ -161,7 +138,7 @@ def test_runs_of_different_code_are_no_launches_of_one_side(fabench: Fabench, tm
 
 
 @pytest.mark.parametrize("ending", ["html", "json", "pytest_benchmark"])
-def test_every_kind_of_stored_result_compares_as_its_run_folder(fabench: Fabench, tmp_path: Path, ending: str) -> None:
+def test_every_kind_of_stored_result_compares_as_its_run_folder(fabench: Inside, tmp_path: Path, ending: str) -> None:
     one = launches(1, seed=1)[0]
     (folder,) = stored(tmp_path / "a", [one])
     if ending == "pytest_benchmark":
@@ -175,7 +152,7 @@ def test_every_kind_of_stored_result_compares_as_its_run_folder(fabench: Fabench
     assert fabench("compare", file, file, "--exact").status == 0
 
 
-def test_a_report_of_five_runs_is_five_launches(fabench: Fabench, tmp_path: Path) -> None:
+def test_a_report_of_five_runs_is_five_launches(fabench: Inside, tmp_path: Path) -> None:
     sides = []
     for name, found in (("a", launches(5, seed=1)), ("b", launches(5, seed=2, minute=9, factors={"sdpa": 1.4}))):
         records = [record for one in found for record in one.records.values()]
@@ -184,7 +161,7 @@ def test_a_report_of_five_runs_is_five_launches(fabench: Fabench, tmp_path: Path
     assert {(cell["time"]["base_launches"], cell["time"]["head_launches"]) for cell in told["cells"]} == {(5, 5)}
 
 
-def test_a_report_of_several_environments_is_refused(fabench: Fabench, tmp_path: Path) -> None:
+def test_a_report_of_several_environments_is_refused(fabench: Inside, tmp_path: Path) -> None:
     one = launches(1, seed=1)[0]
     other = environment(1, packages={"torch": "1"})
     (file,) = write_report([*one.records.values()] * 2, [one.environment, other], tmp_path, "x", ["html"])
@@ -197,7 +174,7 @@ def sheets(path: Path, spills: int) -> Path:
     return path
 
 
-def test_kernel_sheets_are_compared_where_given_or_found(fabench: Fabench, tmp_path: Path) -> None:
+def test_kernel_sheets_are_compared_where_given_or_found(fabench: Inside, tmp_path: Path) -> None:
     (base,), (head,) = (stored(tmp_path / str(seed), launches(1, seed=1)) for seed in (1, 2))
     files = sheets(tmp_path / "old.json", 0), sheets(tmp_path / "new.json", 2)
     assert "WORSE: kernel f/k/sm_90" in fabench("compare", base, head, "--kernels", *files, status=1).err
@@ -209,7 +186,7 @@ def test_kernel_sheets_are_compared_where_given_or_found(fabench: Fabench, tmp_p
     assert "no file of kernel sheets" in fabench("compare", base, head, "--kernels", files[0], base / "suite.toml", status=4).err
 
 
-def test_no_cell_in_common_is_not_comparable(fabench: Fabench, tmp_path: Path) -> None:
+def test_no_cell_in_common_is_not_comparable(fabench: Inside, tmp_path: Path) -> None:
     (base,) = stored(tmp_path / "a", launches(1, seed=1, sizes=(1024,)))
     (head,) = stored(tmp_path / "b", launches(1, seed=1, sizes=(2048,)))
     assert "no cell of" in fabench("compare", base, head, status=5).err
@@ -245,14 +222,14 @@ def test_no_cell_in_common_is_not_comparable(fabench: Fabench, tmp_path: Path) -
         (["history", "{run}", "--min-effect", "-1"], 2, "must not be negative"),
     ],
 )
-def test_wrong_words_are_one_line(fabench: Fabench, tmp_path: Path, words: list[str], status: int, problem: str) -> None:
+def test_wrong_words_are_one_line(fabench: Inside, tmp_path: Path, words: list[str], status: int, problem: str) -> None:
     (path,) = stored(tmp_path / "a", launches(1, seed=1))
     done = fabench(*(word.replace("{run}", str(path)) for word in words), status=status)
     (line,) = [line for line in done.err.splitlines() if line.startswith("fabench:")]
     assert problem in line
 
 
-def test_a_baseline_is_saved_shown_listed_compared_and_promoted(fabench: Fabench, tmp_path: Path) -> None:
+def test_a_baseline_is_saved_shown_listed_compared_and_promoted(fabench: Inside, tmp_path: Path) -> None:
     one, cell = launches(1, seed=1)[0], next(iter(records_of()))
     memory = one.records[cell].memory
     assert memory is not None
@@ -279,7 +256,7 @@ def test_a_baseline_is_saved_shown_listed_compared_and_promoted(fabench: Fabench
     assert file.read_text(encoding="utf-8") == before
 
 
-def test_a_baseline_of_another_torch_is_refused_or_compared_when_asked(fabench: Fabench, tmp_path: Path) -> None:
+def test_a_baseline_of_another_torch_is_refused_or_compared_when_asked(fabench: Inside, tmp_path: Path) -> None:
     one = launches(1, seed=1)[0]
     packages = {**one.environment.packages, "torch": "2.14.1"}
     (run_,), (other,) = (
@@ -291,7 +268,7 @@ def test_a_baseline_of_another_torch_is_refused_or_compared_when_asked(fabench: 
     fabench("compare", "--baseline", "x.toml", other, "--independent")
 
 
-def test_a_baseline_keeps_spills_and_the_compiler_that_they_came_from(fabench: Fabench, tmp_path: Path) -> None:
+def test_a_baseline_keeps_spills_and_the_compiler_that_they_came_from(fabench: Inside, tmp_path: Path) -> None:
     (path,) = stored(tmp_path / "a", launches(1, seed=1))
     fabench("baseline", "save", path, "x.toml", "--kernels", sheets(tmp_path / "k.json", 1))
     assert '"kernels.triton" = "3.7"' in Path("x.toml").read_text(encoding="utf-8")
@@ -307,7 +284,7 @@ def test_a_baseline_keeps_spills_and_the_compiler_that_they_came_from(fabench: F
     assert "kernels.triton  3.7  ->  3.8" in fabench("compare", "--baseline", "x.toml", path, status=5).err
 
 
-def test_cells_that_are_not_ok_have_no_place_in_a_baseline(fabench: Fabench, tmp_path: Path) -> None:
+def test_cells_that_are_not_ok_have_no_place_in_a_baseline(fabench: Inside, tmp_path: Path) -> None:
     one, cell = launches(1, seed=1)[0], next(iter(records_of()))
     (run_,) = stored(tmp_path / "a", [changed(one, cell, status=Status.CRASHED.value)])
     assert f"1 cells that are not ok are left out: {cell}" in fabench("baseline", "save", run_, "x.toml").err
@@ -317,7 +294,7 @@ def test_cells_that_are_not_ok_have_no_place_in_a_baseline(fabench: Fabench, tmp
     assert "nothing to keep" in fabench("baseline", "save", nothing, "y.toml", status=4).err
 
 
-def test_what_varies_between_launches_is_warned_of_and_the_most_is_kept(fabench: Fabench, tmp_path: Path) -> None:
+def test_what_varies_between_launches_is_warned_of_and_the_most_is_kept(fabench: Inside, tmp_path: Path) -> None:
     old, new = launches(2, seed=1)
     cell = next(iter(old.records))
     memory = new.records[cell].memory
@@ -327,7 +304,7 @@ def test_what_varies_between_launches_is_warned_of_and_the_most_is_kept(fabench:
     assert f"peak_bytes = {memory.delta_bytes + 1}\n" in Path("x.toml").read_text(encoding="utf-8")
 
 
-def test_a_history_is_a_table_a_page_and_json(fabench: Fabench, tmp_path: Path) -> None:
+def test_a_history_is_a_table_a_page_and_json(fabench: Inside, tmp_path: Path) -> None:
     old = launches(8, seed=1, commit="a" * 12)
     new = launches(8, seed=2, minute=20, commit="b" * 12, factors={"sdpa": 1.5})
     folders(tmp_path, "results", [*new, *old])
@@ -343,7 +320,7 @@ def test_a_history_is_a_table_a_page_and_json(fabench: Fabench, tmp_path: Path) 
     assert Path("reports/calm.html").exists()
 
 
-def test_environments_are_series_with_a_title_that_tells_them_apart(fabench: Fabench, tmp_path: Path) -> None:
+def test_environments_are_series_with_a_title_that_tells_them_apart(fabench: Inside, tmp_path: Path) -> None:
     old, new = launches(3, seed=1), launches(2, seed=2, minute=20)
     packages = {**old[0].environment.packages, "torch": "2.14.1"}
     moved = [replace(one, environment=replace(one.environment, packages=packages)) for one in new]

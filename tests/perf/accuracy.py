@@ -9,7 +9,8 @@ Columns, over all runs of a row: `error`, the median of |median / truth - 1|; `w
 median / truth - 1; `coverage`, how often the 95 % interval held the truth; `cost`, seconds per cell, of which `set-up` (warm-up and
 calibration) is no sampling; `cost at +-W`, what a cell would cost if 95 % of its medians were to lie within W of their middle: set-up as it is,
 sampling times (scatter / W)^2, where scatter is half the range that the central 95 % of the seen medians take. That asks all alike, whether or
-not they give an interval; for few runs it says little.
+not they give an interval; for few runs it says little. Where samples repeat each other it flatters whoever takes fewer than repeat: their
+scatter does not grow as the formula supposes.
 """
 
 from __future__ import annotations

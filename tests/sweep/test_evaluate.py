@@ -1,9 +1,7 @@
 """The parent's side of an evaluation, against processes that behave and that don't."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,30 +9,14 @@ from fabench.accuracy import Evaluation, StereoErrors, StereoResult
 from fabench.codec import encode
 from fabench.errors import DataError, UsageError, WorkerError
 from fabench.sweep.evaluate import evaluated
+from tests.sweep.conftest import StandIn, said
 
 MEANS = StereoErrors(0.5, 0.1, 0.05)
 STEREO = StereoResult(2, 10, 1, 0, 0, ("b",), 192.0, 1, MEANS, None)
 RESULT = Evaluation("stereo", "kitti", "data", None, "a.pt", "00", {"where": "layer4"}, "cpu", None, STEREO)
 
 
-@pytest.fixture
-def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Stands in for the evaluating process: a script, whatever the arguments."""
-
-    def stand_in(body: str) -> None:
-        path = tmp_path / "child"
-        path.write_text(f"#!{sys.executable}\nimport json, os, signal, sys\nrequest = json.load(sys.stdin)\n{body}\n")
-        path.chmod(0o755)
-        monkeypatch.setattr("fabench.sweep.child.sys.executable", str(path))
-
-    return stand_in
-
-
-def said(line: str) -> str:
-    return f"print({line!r}, flush=True)"
-
-
-def test_progress_and_the_result_come_back(child: Any) -> None:
+def test_progress_and_the_result_come_back(child: StandIn) -> None:
     child("\n".join([
         "sys.stderr.write('a library says something' * 20000)",  # more than a pipe holds
         said('{"event": "progress", "done": 1, "total": 2}'),
@@ -52,20 +34,20 @@ def test_progress_and_the_result_come_back(child: Any) -> None:
         (said('{"event": "error", "kind": "UsageError", "text": "no such"}'), UsageError, "^no such$"),
         (said('{"event": "error", "kind": "ExitCode", "text": "odd"}'), WorkerError, "^odd$"),
         (said("no json"), WorkerError, "said something else than a result"),
-        (said('{"event": "result", "value": {"task": 3}}'), WorkerError, "said something else than a result"),
+        (said('{"event": "result", "value": {"task": 3}}'), WorkerError, "said something that is no result"),
         ("sys.exit('Traceback\\nValueError: deep inside')", WorkerError, "ended early: ValueError: deep inside"),
         ("os.kill(os.getpid(), signal.SIGKILL)", WorkerError, "ended early: killed by signal 9"),
         ("pass", WorkerError, "ended early: exit code 0"),
     ],
 )
-def test_every_other_end_is_one_line(child: Any, body: str, kind: type[Exception], words: str) -> None:
+def test_every_other_end_is_one_line(child: StandIn, body: str, kind: type[Exception], words: str) -> None:
     child(body)
     with pytest.raises(kind, match=words) as caught:
         evaluated({"task": "stereo"}, lambda done, total: None)
     assert "\n" not in str(caught.value)
 
 
-def test_an_interruption_ends_the_process(child: Any, tmp_path: Path) -> None:
+def test_an_interruption_ends_the_process(child: StandIn, tmp_path: Path) -> None:
     child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
           + said('{"event": "progress", "done": 1, "total": 2}') + "\nsignal.pause()")  # fmt: skip
 
@@ -77,7 +59,7 @@ def test_an_interruption_ends_the_process(child: Any, tmp_path: Path) -> None:
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
 
 
-def test_the_request_reaches_the_process_whole(child: Any) -> None:
+def test_the_request_reaches_the_process_whole(child: StandIn) -> None:
     request = {"task": "stereo", "options": {"attention.d_k": 8, "crop": [32, 48]}, "split": None}
     child(
         f"assert request == json.loads({json.dumps(request)!r})\n{said(json.dumps({'event': 'error', 'kind': 'DataError', 'text': 'fine'}))}"

@@ -13,10 +13,10 @@ import torch
 
 from fabench.codec import encode
 from fabench.errors import DataError, NotComparable, StoreError, WorkerError
-from fabench.sweep import experiment as parent
 from fabench.sweep.experiment import completed, resumed
 from fabench.trialfile import path_of, read_experiment, write_experiment
 from fabench.trials import DigitsExperiment, DigitsProtocol, DigitsTrial, Experiment, MotorcycleProtocol, missing
+from tests.sweep.conftest import StandIn, said
 
 PROTOCOL = DigitsProtocol(seeds=1)
 TRIAL = DigitsTrial("none", 0, 9, 0, (5, 4), (5, 3), (7,), 0.1, 0.2, 3.0)
@@ -31,23 +31,6 @@ def path(tmp_path: Path) -> Path:
     return path_of(tmp_path, "digits")
 
 
-@pytest.fixture
-def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Stands in for the experimenting process: a script, whatever the arguments."""
-
-    def stand_in(body: str) -> None:
-        script = tmp_path / "child"
-        script.write_text(f"#!{sys.executable}\nimport json, os, signal, sys\nrequest = json.load(sys.stdin)\n{body}\n")
-        script.chmod(0o755)
-        monkeypatch.setattr("fabench.sweep.experiment.sys.executable", str(script))
-
-    return stand_in
-
-
-def said(line: str) -> str:
-    return f"print({line!r}, flush=True)"
-
-
 ALL = f"""
 trial = json.loads({encode(TRIAL)!r})
 for arm, seed in request["wanted"]:
@@ -57,7 +40,7 @@ print(json.dumps({{"event": "done"}}), flush=True)
 """
 
 
-def test_trials_come_back_and_are_stored(child: Any, path: Path) -> None:
+def test_trials_come_back_and_are_stored(child: StandIn, path: Path) -> None:
     child(ALL)
     told: list[tuple[str, int, float]] = []
     found = completed(resumed(path, "digits", PROTOCOL), path, lambda *progress: told.append(progress))
@@ -69,7 +52,7 @@ def test_trials_come_back_and_are_stored(child: Any, path: Path) -> None:
     assert completed(resumed(path, "digits", PROTOCOL), path, quiet) == found
 
 
-def test_a_trial_is_stored_before_the_next_one(child: Any, path: Path) -> None:
+def test_a_trial_is_stored_before_the_next_one(child: StandIn, path: Path) -> None:
     waits = f"""
     import time
     while not os.path.exists({str(path)!r}) or len(json.load(open({str(path)!r}))["trials"]) <= request["wanted"].index([arm, seed]):
@@ -79,7 +62,7 @@ def test_a_trial_is_stored_before_the_next_one(child: Any, path: Path) -> None:
     assert not missing(completed(resumed(path, "digits", PROTOCOL), path, quiet))
 
 
-def test_only_what_is_missing_is_asked_for(child: Any, path: Path) -> None:
+def test_only_what_is_missing_is_asked_for(child: StandIn, path: Path) -> None:
     begun = resumed(path, "digits", PROTOCOL)
     assert isinstance(begun, DigitsExperiment)
     write_experiment(path, replace(begun, trials=(TRIAL,)))
@@ -95,22 +78,22 @@ def test_only_what_is_missing_is_asked_for(child: Any, path: Path) -> None:
     [
         (said('{"event": "error", "kind": "DataError", "text": "no digits"}'), DataError, "^no digits$"),
         (said('{"event": "error", "kind": "ExitCode", "text": "odd"}'), WorkerError, "^odd$"),
-        (said("no json"), WorkerError, "said something else than a trial"),
-        (said('{"event": "trial", "value": {"arm": 3}}'), WorkerError, "said something else than a trial"),
-        (said('{"event": "progress"}'), WorkerError, "said something else than a trial"),
+        (said("no json"), WorkerError, "said something else than a result"),
+        (said('{"event": "trial", "value": {"arm": 3}}'), WorkerError, "said something that is no trial"),
+        (said('{"event": "progress"}'), WorkerError, "said something that is no progress"),
         ("sys.exit('Traceback\\nValueError: deep inside')", WorkerError, "ended early: ValueError: deep inside"),
         ("os.kill(os.getpid(), signal.SIGKILL)", WorkerError, "ended early: killed by signal 9; start it again to go on"),
         (said('{"event": "done"}'), WorkerError, "ended early: exit code 0"),
     ],
 )
-def test_every_other_end_is_one_line(child: Any, path: Path, body: str, kind: type[Exception], words: str) -> None:
+def test_every_other_end_is_one_line(child: StandIn, path: Path, body: str, kind: type[Exception], words: str) -> None:
     child(body)
     with pytest.raises(kind, match=words) as caught:
         completed(resumed(path, "digits", PROTOCOL), path, quiet)
     assert "\n" not in str(caught.value)
 
 
-def test_an_interruption_ends_the_process(child: Any, path: Path, tmp_path: Path) -> None:
+def test_an_interruption_ends_the_process(child: StandIn, path: Path, tmp_path: Path) -> None:
     child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
           + said('{"event": "progress", "arm": "none", "seed": 0, "share": 0.5}') + "\nsignal.pause()")  # fmt: skip
 
@@ -137,7 +120,7 @@ def test_trials_of_other_code_or_packages_are_not_added_to(path: Path, changed: 
         resumed(path, "digits", PROTOCOL)
 
 
-def test_a_complete_one_of_other_code_can_still_be_read(child: Any, path: Path) -> None:
+def test_a_complete_one_of_other_code_can_still_be_read(child: StandIn, path: Path) -> None:
     child(ALL)
     whole = completed(resumed(path, "digits", PROTOCOL), path, quiet)
     older: Experiment = replace(whole, environment=replace(whole.environment, suite_hash="0"))
@@ -158,19 +141,6 @@ def test_the_environment_says_what_decided_the_numbers(path: Path) -> None:
     assert {"torch", "scikit-learn", "scikit-image", "opencv-python-headless"} <= environment.packages.keys()
     assert environment.devices == {"cpu": {"threads": 1}}
     assert resumed(path, "motorcycle", MotorcycleProtocol()).environment.suite == "experiment motorcycle"
-
-
-def test_the_code_hash_is_of_what_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def laid_out(name: str, text: str) -> str:
-        root = tmp_path / name
-        for file in ("attention/a.py", "experiment/b.py", "train/c.py", "cli/d.py", "case.py", "trials.py"):
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            (root / file).write_text(text if file == name else "x")
-        monkeypatch.setattr(parent, "_HERE", root)
-        return parent._code_hash()
-
-    assert laid_out("experiment/b.py", "x") == laid_out("cli/d.py", "y")
-    assert laid_out("experiment/b.py", "x") != laid_out("experiment/b.py", "y")
 
 
 def test_killed_and_started_again_it_is_the_same_document(tmp_path: Path) -> None:
