@@ -20,6 +20,7 @@ __all__ = [
     "NORMALISATIONS",
     "SCALES",
     "SCOPES",
+    "SHORT_DTYPE",
     "Case",
     "require_one_of",
     "require_positive",
@@ -33,7 +34,7 @@ SCALES = ("1/sqrt(d_k)", "1/d_k", "1/n", "1")
 SCOPES = ("core", "module", "network")
 MASKS = ("none", "padding")
 _D_K = 64
-_SHORT_DTYPE = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+SHORT_DTYPE = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def require_positive(owner: object, *names: str) -> None:
@@ -199,7 +200,7 @@ class Case:
         if self.scope == "network":
             return self._network_label()
         size = f"n={self.space or self.n}" + (f",m={self.m}" if self.m != self.n else "")
-        parts = [self.scope, self.normalisation, _SHORT_DTYPE[self.dtype], self.mode]
+        parts = [self.scope, self.normalisation, SHORT_DTYPE[self.dtype], self.mode]
         shape = f"{size},b={self.batch},h={self.heads},dk={self.d_k},dv={self.d_v}"
         if self.scope == "module":
             shape += f",c={self.channels}" + (",reprojection" if self.reprojection else "")
@@ -213,7 +214,7 @@ class Case:
         return "/".join([*parts, shape])
 
     def _network_label(self) -> str:
-        parts = [self.scope, str(self.network), str(self.backbone), str(self.positions), _SHORT_DTYPE[self.dtype], self.mode]
+        parts = [self.scope, str(self.network), str(self.backbone), str(self.positions), SHORT_DTYPE[self.dtype], self.mode]
         shape = f"image={self.space},b={self.batch}"
         if self.positions != WITHOUT:
             shape += f",h={self.heads},dk={self.d_k}" + (f",pool={self.pool}" if self.pool != 1 else "")

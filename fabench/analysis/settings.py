@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from fabench.case import SHORT_DTYPE
 from fabench.places import WITHOUT
 from fabench.schema import Case, Cell
 
 __all__ = ["kind", "settings"]
 
-_SHORT_DTYPE = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _KINDS = {1: "sequence", 2: "image", 3: "video"}
 _DOT = " · "
 
@@ -91,7 +91,7 @@ def _text(case: Case, device: str, batch: str, keys: str, layout: str) -> str:
             str(case.network),
             str(case.backbone),
             str(case.positions),
-            _SHORT_DTYPE[case.dtype],
+            SHORT_DTYPE[case.dtype],
             case.mode,
             batch,
         ]
@@ -103,5 +103,5 @@ def _text(case: Case, device: str, batch: str, keys: str, layout: str) -> str:
         module.append("" if case.pool == 1 else f"pool={case.pool}")
     scale = "" if case.scale == "1/sqrt(d_k)" else f"scale={case.scale}"
     mask = "" if case.mask == "none" else f"mask={case.mask}"
-    parts = [case.scope, case.normalisation, _SHORT_DTYPE[case.dtype], case.mode, batch, f"h={case.heads}", *widths, *module]
+    parts = [case.scope, case.normalisation, SHORT_DTYPE[case.dtype], case.mode, batch, f"h={case.heads}", *widths, *module]
     return _DOT.join(part for part in (*parts, scale, mask, keys, layout, device) if part)

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fabench import __version__
+from fabench.case import SHORT_DTYPE
 from fabench.report import words
 
 __all__ = ["Ending", "Finding", "frame", "names", "percent", "together"]
 
 VERSION = 1
-_SHORT = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _MANY = 4
 
 
@@ -64,7 +64,7 @@ def names(cells: Sequence[_Named]) -> dict[str, str]:
 
 
 def _short(cell: _Named) -> str:
-    return f"{cell.implementation}, n={cell.n}, {_SHORT.get(cell.dtype, cell.dtype)}, {cell.mode}"
+    return f"{cell.implementation}, n={cell.n}, {SHORT_DTYPE.get(cell.dtype, cell.dtype)}, {cell.mode}"
 
 
 def percent(share: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from fabench.analysis.network import NetworkCell, Setting
+from fabench.case import SHORT_DTYPE
 from fabench.places import POSITIONS, WITHOUT, parse
 from fabench.report import words
 from fabench.report.blocks import Series
@@ -15,7 +16,6 @@ __all__ = ["NAMES", "block_names", "choice", "image", "map_of", "series_of", "se
 
 NAMES = {"detection": "Mask R-CNN", "stereo": "PSMNet"}
 _MODES = {"fwd": "inference", "fwd_bwd": "training step", "bwd": "backward"}
-_SHORT_DTYPE = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _LISTED = 3
 
 
@@ -27,7 +27,7 @@ def image(size: tuple[int, int]) -> str:
 def setting(found: Setting) -> str:
     """`inference · fp32 · batch 1 · cpu`; the network itself is said elsewhere."""
     _, device, dtype, mode, batch = found
-    return words.plain(f"{_MODES.get(mode, mode)} · {_SHORT_DTYPE.get(dtype, dtype)} · batch {batch} · {device}")
+    return words.plain(f"{_MODES.get(mode, mode)} · {SHORT_DTYPE.get(dtype, dtype)} · batch {batch} · {device}")
 
 
 def choice(network: str, positions: str) -> str:
