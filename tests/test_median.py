@@ -52,11 +52,12 @@ def test_ranks_of_independent_samples_cover_as_the_binomial_distribution_says(co
 
 
 @pytest.mark.parametrize("count", range(6, 20))
-def test_a_short_series_has_its_whole_range_for_an_interval(count: int) -> None:
+def test_a_short_series_has_its_range_for_an_interval(count: int) -> None:
     samples = list(range(count, 0, -1))
     samples[1::2] = samples[1::2][::-1]  # up and down, so that nothing seems to repeat
-    assert median_interval(samples) == (1, count)
-    assert interval_rank(count, count / 3.001) == 0
+    outer = int(count >= 16)
+    assert median_interval(samples) == (1 + outer, count - outer)
+    assert interval_rank(count, count / 3.001) == outer
     assert interval_rank(count, count / 2.999) is None
 
 
@@ -127,14 +128,17 @@ def test_coverage_with_and_without_correlation(phi: float, count: int, least: fl
     assert np.mean([sorted(samples)[rank] <= 100 <= sorted(samples)[-1 - rank] for samples in series]) <= alone
 
 
-# Of 2000 series; the sign test's own interval of twelve, without its outer two samples on either side, covers in the last column.
-@pytest.mark.parametrize(("phi", "least", "alone"), [(0.0, 0.98, 1.0), (0.5, 0.96, 0.9), (0.7, 0.93, 0.82)])
-def test_twelve_samples_cover_although_they_repeat_each_other(phi: float, least: float, alone: float) -> None:
-    assert int(stats.binom.ppf(0.025, 12, 0.5)) == 3  # so the sign test begins with the third
-    series = (autoregressive(phi, (2000, 12), seed=5) + 100).tolist()
+# Of 2000 series; the sign test's own interval covers in the last column.
+@pytest.mark.parametrize(
+    ("phi", "count", "least", "alone"),
+    [(0.0, 12, 0.98, 1.0), (0.5, 12, 0.96, 0.9), (0.7, 12, 0.93, 0.82), (0.0, 16, 0.98, 1.0), (0.5, 16, 0.96, 0.92), (0.7, 16, 0.93, 0.84)],
+)  # fmt: skip
+def test_a_short_series_covers_although_its_samples_repeat_each_other(phi: float, count: int, least: float, alone: float) -> None:
+    rank = int(stats.binom.ppf(0.025, count, 0.5)) - 1
+    series = (autoregressive(phi, (2000, count), seed=5) + 100).tolist()
     found = [median_interval(samples) for samples in series]
     assert np.mean([low <= 100 <= high for low, high in found]) >= least
-    assert np.mean([sorted(samples)[2] <= 100 <= sorted(samples)[-3] for samples in series]) <= alone
+    assert np.mean([sorted(samples)[rank] <= 100 <= sorted(samples)[-1 - rank] for samples in series]) <= alone
     assert np.mean([math.isinf(low) for low, _ in found]) <= 0.4  # not by having no interval
 
 

@@ -49,9 +49,10 @@ def test_a_cell_without_samples_is_refused() -> None:
         bootstrap_medians([[1.0], []], 10, np.random.default_rng(0))
 
 
-# Ranks of the interval's ends, from tables of the sign test (two-sided 5 %); of fewer than 20 the whole range.
+# Ranks of the interval's ends, from tables of the sign test (two-sided 5 %); of fewer than 20 the range, from 16 on without the outermost.
 @pytest.mark.parametrize(
-    ("count", "low", "high"), [(6, 1, 6), (8, 1, 8), (9, 1, 9), (19, 1, 19), (20, 6, 15), (25, 8, 18), (50, 18, 33)]
+    ("count", "low", "high"),
+    [(6, 1, 6), (8, 1, 8), (9, 1, 9), (15, 1, 15), (16, 2, 15), (19, 2, 18), (20, 6, 15), (25, 8, 18), (50, 18, 33)],
 )
 def test_median_interval_has_the_ranks_of_the_sign_test(count: int, low: int, high: int) -> None:
     assert median_interval(zigzag(count)) == Estimate((count + 1) / 2, low, high)
