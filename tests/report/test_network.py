@@ -285,6 +285,17 @@ def test_few_samples_have_no_interval_and_the_first_screen_says_so() -> None:
     assert bar.value is not None and bar.low is None and "1 sample, too few for an interval" in bar.label
 
 
+def test_the_headline_is_of_the_largest_input_that_has_an_interval() -> None:
+    found = []
+    for record in made.records():
+        timing = record.timing
+        if timing is not None and record.cell.case.scope == "network" and record.cell.case.space == "800x1344":
+            timing = replace(timing, samples_s=timing.samples_s[:3], minor_faults=None, involuntary_switches=None)
+        found.append(replace(record, timing=timing))
+    assert compose(read_all(made.records())).headline.startswith("Mask R-CNN at 800 × 1,344: ")
+    assert compose(read_all(found)).headline.startswith("Mask R-CNN at 480 × 640: ")
+
+
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     records = [
         replace(record, cell=Cell(hostile.SCRIPT + record.cell.implementation, record.cell.device, record.cell.case), reason=None if record.status == "ok" else text)

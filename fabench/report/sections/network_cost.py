@@ -207,16 +207,19 @@ def _least(readings: Readings, cell: NetworkCell) -> int | None:
 
 
 def _main(readings: Readings, network: str) -> list[Overhead]:
-    """What the headline is about: the largest input, most positions, of the setting that comes first; the plainest of each kind."""
+    """What the headline is about: the largest input with an interval, most positions, of the setting that comes first; the plainest of each kind."""
     found = [one for one in readings.networks.overheads if one.cell.case.network == network]
     if not found:
         return []
 
-    def rank(one: Overhead) -> tuple[int, int]:
-        return one.cell.case.n, len(parse(network, str(one.cell.case.positions)))
-
     first = found[0].cell
     alike = [one for one in found if (one.cell.setting, one.cell.case.backbone) == (first.setting, first.case.backbone)]
+    judged = {(one.cell.image, one.cell.case.positions) for one in alike if one.span is not None}
+
+    def rank(one: Overhead) -> tuple[bool, int, int]:
+        case = one.cell.case
+        return (one.cell.image, case.positions) in judged, case.n, len(parse(network, str(case.positions)))
+
     top = max(rank(one) for one in alike)
     places = next(one.cell.case.positions for one in alike if rank(one) == top)
     best = sorted(
