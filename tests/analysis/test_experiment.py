@@ -196,10 +196,15 @@ def test_the_stored_experiments_are_whole_and_follow_the_protocol_that_the_code_
     assert stored.environment.packages["torch"] is not None
     counts = {trial.block_parameters for trial in stored.trials if trial.arm != "none"}
     assert len(counts) == 1  # of arms with a block, equally many in each
-    first = {
-        trial.arm: trial.losses[0] if isinstance(trial, MotorcycleTrial) else 0.0 for trial in stored.trials if trial.seed == 0
-    }
-    assert max(first.values()) - min(first.values()) < 0.1  # arms of one seed begin as one function
+    by_seed: dict[int, list[MotorcycleTrial]] = {}
+    for trial in stored.trials:
+        if isinstance(trial, MotorcycleTrial):
+            by_seed.setdefault(trial.seed, []).append(trial)
+    if by_seed:
+        first = np.array([[trial.losses[0] for trial in arms] for arms in by_seed.values()])
+        # Arms of one seed begin as one function and see the same crops: seeds are further apart than they are.
+        assert 3 * np.ptp(first, axis=1).max() < np.ptp(first.mean(axis=1))
+        assert all(trial.losses[-1] < trial.losses[0] / 2 for arms in by_seed.values() for trial in arms)  # all have learnt
     reading = read(stored)
     assert reading.lacking == 0
     assert "Only" not in conclusion(reading)
