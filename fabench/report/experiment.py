@@ -101,7 +101,7 @@ def _verdict(one: Difference, measure: Measure) -> str:
     return (
         f"equivalent within {bound}" + (f", and {resolved}" if one.resolved else "")
         if one.equivalent
-        else f"{resolved}, not equivalent within {bound}"
+        else f"{resolved}, equivalence within {bound} is not shown"
     )
 
 
