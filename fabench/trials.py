@@ -128,7 +128,7 @@ class MotorcycleProtocol:
     `bound_px`: a difference of EPE whose whole 95 % interval lies within +-`bound_px` is called equivalent.
     Crops are mirrored top to bottom at random, and the right view's is taken up to `shift` columns further left or right, which moves
     all disparities alike: with one pair to learn from, a network could else learn how far away things of a colour are, and match nothing.
-    `steps`: after 160 of them no arm was better than the constant disparity by more than a pixel, so nothing of matching had been compared.
+    `steps`: after 160 of them no arm's mean was better than the constant disparity's by more than a pixel: nothing of matching had been compared.
     `learning_rate` of Adam, rising over the first tenth of the steps and falling to zero by a cosine. Blocks start as the identity: their
     last convolution is zero.
     """

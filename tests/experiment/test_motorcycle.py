@@ -9,13 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fabench.data.packaged import stereo_motorcycle
 from fabench.data.stereo import StereoPair
 from fabench.errors import UsageError
 from fabench.models.stereo import normalise
+from fabench.train.losses import StereoLoss
 from fabench.trials import ARMS, MotorcycleProtocol, MotorcycleTrial
 
 pytest.importorskip("cv2", reason="OpenCV is not installed")
 from fabench.experiment import motorcycle
+from fabench.experiment.training import trained
 
 TINY = MotorcycleProtocol(
     form="basic",
@@ -188,6 +191,28 @@ def test_equal_seeds_give_equal_trials_and_arms_differ() -> None:
     assert other.losses[0] == pytest.approx(first.losses[0], rel=1e-6)  # the identity at first
     assert other.losses[1:] != first.losses[1:]
     assert made("factorized", 1).losses != first.losses
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_arms_of_the_whole_protocol_begin_as_one_function(seed: int) -> None:
+    """On the real pair, with the networks and crops that the stored experiment has: their first losses are equal."""
+    pytest.importorskip("skimage", reason="scikit-image, which has the pair, is not installed")
+    whole = MotorcycleProtocol()
+    training = motorcycle.parts(motorcycle.reduced(stereo_motorcycle(), whole.reduction), whole).training
+    first = {
+        arm: next(
+            trained(
+                motorcycle.build(arm, whole, seed),
+                motorcycle.batches(training, whole, seed),
+                whole.steps,
+                StereoLoss(whole.max_disparity),
+                whole.learning_rate,
+            )
+        )
+        for arm in ARM_NAMES
+    }
+    assert first["factorized"] == pytest.approx(first["none"], rel=1e-6)
+    assert first["dot_product"] == pytest.approx(first["none"], rel=1e-6)
 
 
 def test_references_answer_the_same_pixels(dots: StereoPair) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from fabench.analysis.estimate import Estimate, Floats, Ints
 from fabench.analysis.gate import Rule, verdicts
 from tests.perf.launches import Costs, Launches, Planted
-from tests.perf.shares import exact
+from tests.perf.shares import bounded, exact
 
 __all__ = ["Replayed", "Tally", "replay", "replays"]
 
@@ -83,12 +83,12 @@ def replays(
     outer = [
         _hits(_drawn(_resampled(launches, rng), rule, max(1, gates // 20), effect, planted, rng, swapped)) for _ in range(_OUTER)
     ]
-    independent = max(1, launches.ratios.shape[1] // rule.looks[-1])
+    independent, stored = max(1, launches.ratios.shape[1] // rule.looks[-1]), len(np.unique(launches.gate))
     walls_s = [one.launches * costs.start_s + float(np.dot(one.pairs, cells_s)) for _, one in found]
     return Tally(
         gates,
-        _interval(alarms, [one for one, _ in outer], independent),
-        _interval(seen, [one for _, one in outer], independent) if changed else None,
+        _interval(alarms, [one for one, _ in outer], independent, stored),
+        _interval(seen, [one for _, one in outer], independent, stored) if changed else None,
         float(np.mean([[verdict == "undecided" for verdict in one.verdicts] for _, one in found])),
         float(np.mean([one.launches for _, one in found])),
         max(one.launches for _, one in found),
@@ -131,12 +131,13 @@ def _hits(found: Sequence[tuple[int | None, Replayed]]) -> tuple[float, float]:
     return float(np.mean(alarms)), float(np.mean(seen))
 
 
-def _interval(value: float, outer: Sequence[float], independent: int) -> Estimate:
+def _interval(value: float, outer: Sequence[float], independent: int, stored: int) -> Estimate:
     """From gates drawn of stored gates drawn anew; each of those shares is of fewer gates, which makes the interval rather too wide.
 
-    Where all of them agree on 0 or 1, the exact one for as many gates as the stored pairs make without using any twice.
+    Where all of them agree on 0 or 1, the exact one for as many gates as the stored pairs make without using any twice. Of few stored gates no
+    narrower than `bounded` has it.
     """
     if len(set(outer)) == 1 and value in (0.0, 1.0):
         return exact(round(value * independent), independent)
     low, high = np.quantile(outer, (0.025, 0.975))
-    return Estimate(value, min(float(low), value), max(float(high), value))
+    return bounded(Estimate(value, min(float(low), value), max(float(high), value)), stored)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fabench.analysis.estimate import Estimate
 from fabench.analysis.gate import Rule, verdicts
 from fabench.paired import GateRun, Paired, Sources
 from fabench.schema import Case, Cell, Job, Measure
@@ -26,7 +27,7 @@ from tests.perf.machines import MACHINES, Machine, log_ratios
 from tests.perf.readings import alarms, power, power_planted, units
 from tests.perf.replay import replay, replays
 from tests.perf.rules import RULES
-from tests.perf.shares import clustered, exact
+from tests.perf.shares import bounded, clustered, exact
 from tests.perf.spread import STANDARD, Numbers, by_disturbance, of_estimators, of_rounds, of_turns, spreads
 from tests.perf.turns import Taken
 
@@ -160,6 +161,13 @@ def test_shares_are_exact_where_independent_and_as_wide_as_their_clusters_are_fe
     assert apart.value == together.value == 3 / 8
     assert together.high - together.low > 4 * (apart.high - apart.low)
     assert clustered(np.zeros(400), np.repeat(np.arange(8), 50)) == exact(0, 8)
+    even = clustered(np.repeat([0.2, 0.4], 15), np.repeat([0, 0, 1, 1, 2], 6))
+    assert even.low < 0.01 and even.high > 0.8  # three gates that agree are three gates
+    for hits, trials in ((2, 4), (0, 3), (3, 3)):
+        share, wanted = hits / trials, exact(hits, trials)
+        wide = bounded(Estimate(share, share, share), trials)
+        assert (wide.low, wide.high) == pytest.approx((wanted.low, wanted.high))
+    assert bounded(Estimate(0.5, 0.0, 1.0), 4) == Estimate(0.5, 0.0, 1.0)
     alone = clustered(np.array([0.5, 0.2]), np.array([7, 7]))
     assert (alone.low, alone.high) == (0.0, 1.0)
 
